@@ -1,0 +1,55 @@
+import { defineConfig } from 'vitest/config';
+
+/**
+ * One project per kind of test, so that each can be run alone (`vitest run --project unit`).
+ * `unit` does no I/O; the others start real servers through their global set-up.
+ */
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'host',
+          include: ['test/host/**/*.test.ts'],
+          exclude: ['test/host/apps/**'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+        },
+      },
+      ...(['mysql', 'mariadb'] as const).map((engine) => ({
+        test: {
+          name: `integration-${engine}`,
+          include: ['test/integration/**/*.test.ts'],
+          env: { TEST_ENGINE: engine },
+          globalSetup: ['test/support/cluster-setup.ts'],
+          fileParallelism: false,
+          testTimeout: 120_000,
+          hookTimeout: 300_000,
+        },
+      })),
+      {
+        test: {
+          name: 'e2e',
+          include: ['test/e2e/**/*.test.ts'],
+          env: { TEST_ENGINE: 'mysql' },
+          globalSetup: ['test/support/cluster-setup.ts'],
+          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 300_000,
+        },
+      },
+      {
+        test: {
+          name: 'chaos',
+          include: ['test/chaos/**/*.test.ts'],
+          env: { TEST_ENGINE: 'mysql' },
+          globalSetup: ['test/support/cluster-setup.ts'],
+          fileParallelism: false,
+          testTimeout: 900_000,
+          hookTimeout: 300_000,
+        },
+      },
+    ],
+  },
+});
