@@ -1,0 +1,137 @@
+import { z } from 'zod';
+import { PermanentError } from './kernel/errors.ts';
+import { MAX_SHARDS } from './sharding/bucket-map.ts';
+
+/**
+ * The application settings. Each is checked once, at start-up; a bad value stops the app with a message that
+ * names the setting and what it takes. This is the only file that reads the environment.
+ */
+
+const shardSettings = z.strictObject({
+  /** Stable name; the bucket map and the shard itself remember it. */
+  name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9-]{0,63}$/, 'letters, digits and hyphens, 1 to 64'),
+  host: z.string().min(1),
+  port: z.int().min(1).max(65_535).default(3306),
+  user: z.string().min(1),
+  password: z.string().optional(),
+  database: z.string().regex(/^[a-zA-Z0-9_$]{1,64}$/, 'a MySQL schema name'),
+  auth: z.enum(['password', 'entra']).default('password'),
+  ssl: z.enum(['required', 'disabled']).default('required'),
+  /** PEM text of an extra root; Azure's roots are among Node's own. */
+  ca: z.string().optional(),
+});
+
+/** One shard of `SHARDS`; its position is its id. */
+export type ShardSettings = z.infer<typeof shardSettings>;
+
+const shardsText = z
+  .string({ error: 'is missing: a JSON array with one object per shard is expected' })
+  .transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown;
+    } catch {
+      context.addIssue('is not JSON: a JSON array with one object per shard is expected');
+      return z.NEVER;
+    }
+  })
+  .pipe(
+    z
+      .array(shardSettings)
+      .min(1)
+      .max(MAX_SHARDS)
+      .refine((shards) => new Set(shards.map((shard) => shard.name)).size === shards.length, {
+        error: 'each shard needs a name of its own',
+      }),
+  );
+
+/** A whole number given as text, within bounds. */
+function count(fallback: number, min: number, max: number) {
+  return z
+    .string()
+    .regex(/^\d+$/, `a whole number ${min} … ${max} is expected`)
+    .transform(Number)
+    .pipe(z.int().min(min).max(max))
+    .default(fallback);
+}
+
+function flag(fallback: boolean) {
+  return z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .default(fallback);
+}
+
+const settings = z.object({
+  SHARDS: shardsText,
+  AzureWebJobsStorage: z.string().min(1).optional(),
+  AzureWebJobsStorage__accountName: z.string().min(1).optional(),
+  AzureWebJobsStorage__blobServiceUri: z.url().optional(),
+  AzureWebJobsStorage__queueServiceUri: z.url().optional(),
+  AzureWebJobsStorage__clientId: z.string().min(1).optional(),
+  MAINTENANCE_SCHEDULE: z.string().default('0 0 2 * * *'),
+  LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
+  /** Connections per shard for single rows and point reads: group commit still gained at 16 (FACTS-mysql 2b). */
+  SHARD_POOL_SIZE: count(16, 1, 200),
+  /** Connections per shard for batches: best at two, as many as a small server has cores (FACTS-mysql 2b). */
+  SHARD_BATCH_POOL_SIZE: count(2, 1, 32),
+  /** Callers that may wait for a connection before they are told 429/503. */
+  SHARD_POOL_QUEUE: count(1000, 1, 100_000),
+  SHARD_ACQUIRE_TIMEOUT_MS: count(5_000, 10, 60_000),
+  SHARD_CONNECT_TIMEOUT_MS: count(5_000, 100, 60_000),
+  SHARD_STATEMENT_TIMEOUT_MS: count(15_000, 100, 300_000),
+  /** Instances that may run at once, for the connection budget. */
+  MAX_INSTANCES: count(1, 1, 1000),
+  /** Share of each server's max_connections that all instances together may use, percent. */
+  CONNECTION_SHARE_PERCENT: count(80, 1, 100),
+  /** Apply missing migrations on first use of a shard. Off where the deployment applies them. */
+  MIGRATE_ON_START: flag(true),
+  REQUEST_DEADLINE_MS: count(10_000, 100, 200_000),
+  BUCKET_MAP_CACHE_MS: count(5_000, 0, 3_600_000),
+  WORKER_LEASE_SECONDS: count(30, 15, 60),
+  CIRCUIT_FAILURES: count(5, 1, 1000),
+  CIRCUIT_OPEN_MS: count(2_000, 10, 300_000),
+  BATCH_MAX_BYTES: count(100 * 1024 * 1024, 1, 1024 * 1024 * 1024),
+  BATCH_MAX_ORDERS: count(1_000_000, 1, 1_000_000),
+  INGEST_CHUNK_ROWS: count(2_000, 1, 10_000),
+  /** writeChunk activities of one ingestion at once, over all shards / per shard. */
+  INGEST_MAX_CHUNKS: count(8, 1, 64),
+  INGEST_MAX_CHUNKS_PER_SHARD: count(2, 1, 16),
+  INGEST_CHUNK_DELAY_MS: count(0, 0, 60_000),
+  INGEST_CHUNK_DEADLINE_MS: count(60_000, 1_000, 240_000),
+  /** How long a queue order whose shard is away is put off before it counts as failed. */
+  INGEST_DEFER_MAX_MS: count(6 * 3_600_000, 1_000, 6 * 24 * 3_600_000),
+  REVENUE_MAX_SHARDS_AT_ONCE: count(8, 1, 64),
+  REVENUE_CHUNK_BUCKETS: count(64, 1, 1024),
+  REVENUE_DEADLINE_MS: count(30_000, 1_000, 200_000),
+  MAX_BODY_BYTES: count(1024 * 1024, 1024, 100 * 1024 * 1024),
+});
+
+export type Config = Readonly<z.infer<typeof settings>>;
+
+/**
+ * Reads and checks all settings at once, so that one start shows every mistake. Throws
+ * `configuration-invalid` listing them; values are never repeated in the message (passwords).
+ */
+export function loadConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  const parsed = settings.safeParse(environment);
+  if (!parsed.success) {
+    throw PermanentError.configuration(
+      parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message })),
+    );
+  }
+  const config = parsed.data;
+  const storage =
+    config.AzureWebJobsStorage ??
+    config.AzureWebJobsStorage__accountName ??
+    config.AzureWebJobsStorage__blobServiceUri;
+  if (storage === undefined) {
+    throw PermanentError.configuration([
+      {
+        path: 'AzureWebJobsStorage',
+        message:
+          'is missing: a storage connection string, or AzureWebJobsStorage__accountName for a managed identity, is expected',
+      },
+    ]);
+  }
+  return Object.freeze(config);
+}
