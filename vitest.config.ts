@@ -7,10 +7,17 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts'],
+          setupFiles: ['test/support/seed.ts'],
+        },
+      },
       {
         test: {
           name: 'host',
+          setupFiles: ['test/support/seed.ts'],
           include: ['test/host/**/*.test.ts'],
           exclude: ['test/host/apps/**'],
           testTimeout: 120_000,
@@ -20,6 +27,7 @@ export default defineConfig({
       ...(['mysql', 'mariadb'] as const).map((engine) => ({
         test: {
           name: `integration-${engine}`,
+          setupFiles: ['test/support/seed.ts'],
           include: ['test/integration/**/*.test.ts'],
           env: { TEST_ENGINE: engine },
           globalSetup: ['test/support/cluster-setup.ts'],
@@ -31,6 +39,7 @@ export default defineConfig({
       {
         test: {
           name: 'e2e',
+          setupFiles: ['test/support/seed.ts'],
           include: ['test/e2e/**/*.test.ts'],
           env: { TEST_ENGINE: 'mysql' },
           globalSetup: ['test/support/cluster-setup.ts'],
@@ -42,6 +51,7 @@ export default defineConfig({
       {
         test: {
           name: 'chaos',
+          setupFiles: ['test/support/seed.ts'],
           include: ['test/chaos/**/*.test.ts'],
           env: { TEST_ENGINE: 'mysql' },
           globalSetup: ['test/support/cluster-setup.ts'],
