@@ -108,6 +108,9 @@ const settings = z.object({
 
 export type Config = Readonly<z.infer<typeof settings>>;
 
+/** Names of all settings; the sample file is checked against them. */
+export const SETTING_NAMES: readonly string[] = Object.keys(settings.shape);
+
 /**
  * Reads and checks all settings at once, so that one start shows every mistake. Throws
  * `configuration-invalid` listing them; values are never repeated in the message (passwords).

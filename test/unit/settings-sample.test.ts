@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from 'vitest';
+import { z } from 'zod';
+import { loadConfig, SETTING_NAMES } from '../../src/config.ts';
+
+const sample = z
+  .object({ Values: z.record(z.string(), z.string()) })
+  .parse(JSON.parse(readFileSync('local.settings.sample.json', 'utf8'))).Values;
+
+/** A managed identity is named instead of a connection string: the sample shows the local form only. */
+const IDENTITY_SETTINGS = /^AzureWebJobsStorage__/;
+
+test('the sample settings are usable as they stand', () => {
+  expect(() => loadConfig(sample)).not.toThrow();
+});
+
+test('the sample shows every setting, and none that the app does not read', () => {
+  const known = SETTING_NAMES.filter((name) => !IDENTITY_SETTINGS.test(name));
+  const shown = Object.keys(sample).filter((name) => name !== 'FUNCTIONS_WORKER_RUNTIME');
+  expect(shown.toSorted()).toEqual(known.toSorted());
+});
+
+test('the sample shows the defaults', () => {
+  const required = { SHARDS: sample['SHARDS'], AzureWebJobsStorage: sample['AzureWebJobsStorage'] };
+  expect(loadConfig(sample)).toEqual(loadConfig(required));
+});
