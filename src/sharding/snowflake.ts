@@ -5,7 +5,8 @@
 export const SNOWFLAKE_EPOCH_MS = Date.UTC(2025, 0, 1);
 /** Worker numbers 0 … 1023. */
 export const WORKER_COUNT = 1024;
-const SEQUENCE_LIMIT = 4096;
+/** Ids per worker and millisecond. */
+export const SEQUENCE_LIMIT = 4096;
 
 /** The generator's memory: the last millisecond used and the last sequence in it. */
 export interface SnowflakeState {

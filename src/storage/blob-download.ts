@@ -72,24 +72,39 @@ async function readRange(
   etag: string | undefined,
 ): Promise<Range | undefined> {
   try {
-    return await container.read(
-      'blob.read',
-      async (client, abortSignal) => {
-        const response = await client.getBlobClient(name).download(offset, RANGE_BYTES, {
-          abortSignal,
-          ...(etag === undefined ? {} : { conditions: { ifMatch: etag } }),
-        });
-        const bytes = await collect(response.readableStreamBody as Readable, abortSignal);
-        return { bytes, totalBytes: totalOf(response), etag: response.etag ?? '' };
-      },
-      [...NOT_THERE, 'InvalidRange', 'ConditionNotMet'],
-    );
+    return await downloadRange(container, name, {
+      offset,
+      conditions: etag === undefined ? {} : { ifMatch: etag },
+    });
   } catch (error) {
     if (failedWith(error, ...NOT_THERE)) return undefined;
     if (failedWith(error, 'InvalidRange')) return readEmpty(container, name);
     if (failedWith(error, 'ConditionNotMet')) throw changed(name);
     throw error;
   }
+}
+
+/** One range, read to its end within one try. Missing blobs, empty ones and unmet conditions are thrown as the SDK threw them. */
+export async function downloadRange(
+  container: BlobContainer,
+  name: string,
+  range: {
+    readonly offset: number;
+    readonly conditions: { readonly ifMatch?: string; readonly ifNoneMatch?: string };
+  },
+): Promise<Range> {
+  return container.read(
+    'blob.read',
+    async (client, abortSignal) => {
+      const response = await client.getBlobClient(name).download(range.offset, RANGE_BYTES, {
+        abortSignal,
+        conditions: range.conditions,
+      });
+      const bytes = await collect(response.readableStreamBody as Readable, abortSignal);
+      return { bytes, totalBytes: totalOf(response), etag: response.etag ?? '' };
+    },
+    [...NOT_THERE, 'InvalidRange', 'ConditionNotMet'],
+  );
 }
 
 /** A range of an empty blob is an error to the service; its properties still tell that it is there. */

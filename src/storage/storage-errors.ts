@@ -35,10 +35,17 @@ export function storageFailure(error: unknown): StorageFailure {
   const thrown = error as { statusCode?: unknown; code?: unknown; details?: unknown };
   const details = (thrown.details ?? {}) as { errorCode?: unknown };
   const code = details.errorCode ?? thrown.code;
+  const statusCode = typeof thrown.statusCode === 'number' ? thrown.statusCode : undefined;
   return {
-    statusCode: typeof thrown.statusCode === 'number' ? thrown.statusCode : undefined,
-    code: typeof code === 'string' ? code : undefined,
+    statusCode,
+    code: typeof code === 'string' ? code : codeOfBodilessAnswer(statusCode),
   };
+}
+
+/** Answers to HEAD and 304 have no body to carry a code, and not every server sends it as a header. */
+function codeOfBodilessAnswer(statusCode: number | undefined): string | undefined {
+  if (statusCode === 304 || statusCode === 412) return 'ConditionNotMet';
+  return statusCode === 404 ? 'ResourceNotFound' : undefined;
 }
 
 /** True when the service answered with one of `codes`, so that the caller can treat it as an answer. */
