@@ -1,0 +1,171 @@
+import { randomUUID } from 'node:crypto';
+import {
+  Agent,
+  request as httpRequest,
+  type ClientRequest,
+  type IncomingMessage,
+  type ServerResponse,
+} from 'node:http';
+import { pipeline } from 'node:stream/promises';
+import type { IndexedFunction, InvocationResult, Invoker, TypedData } from '../contracts.ts';
+import {
+  BodyTooLargeError,
+  bodyLimit,
+  requestHeaders,
+  requestQuery,
+  sendEmpty,
+} from './messages.ts';
+
+export interface StreamedRequest {
+  readonly fn: IndexedFunction;
+  readonly incoming: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly url: URL;
+  readonly params: Readonly<Record<string, string>>;
+  readonly traceParent: string | undefined;
+}
+
+/** Headers of one hop; `expect` was already answered by this server, `host` travels as forwarded. */
+const DROPPED = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'upgrade',
+  'expect',
+  'host',
+]);
+const HIDDEN_IN_RESPONSE = new Set(['x-ms-invocation-id', 'connection', 'keep-alive']);
+
+/** The library's server closes idle connections after 5 s; Node's agent follows its hint. */
+const agent = new Agent({ keepAlive: true });
+
+/**
+ * Runs an HTTP function of an app that enabled streaming: the invocation carries only metadata, and
+ * the raw request goes to the library's own server at `streamingUri`, matched by invocation id.
+ * Rejects when the handler fails; the caller answers 500 if no header has been sent.
+ */
+export async function streamInvocation(
+  invoker: Invoker,
+  streamingUri: string,
+  request: StreamedRequest,
+): Promise<void> {
+  const invocationId = randomUUID();
+  const proxied = openProxy(streamingUri, request, invocationId);
+  const { response } = request;
+  response.once('close', () => {
+    if (!response.writableFinished) proxied.destroy();
+  });
+  const invocation = invoker.invoke({
+    fn: request.fn,
+    triggerData: { http: {} },
+    triggerMetadata: streamMetadata(request),
+    invocationId,
+    ...(request.traceParent === undefined ? {} : { traceParent: request.traceParent }),
+  });
+  try {
+    const relayed = relayResponse(proxied, request);
+    await Promise.all([
+      forwardBody(request.incoming, proxied, response),
+      relayed,
+      endWithoutAnswer(invocation, response, proxied),
+    ]);
+  } catch (error) {
+    proxied.destroy();
+    // The handler may still be writing; its own failure is the better message when there is one.
+    await invocation.catch((failure: unknown) => {
+      throw error instanceof BodyTooLargeError ? error : failure;
+    });
+    if (!response.destroyed && !response.writableEnded) throw error;
+  }
+}
+
+function openProxy(
+  streamingUri: string,
+  request: StreamedRequest,
+  invocationId: string,
+): ClientRequest {
+  const { incoming, url } = request;
+  const headers: Record<string, string | string[]> = {};
+  for (const [name, value] of Object.entries(incoming.headers)) {
+    if (value !== undefined && !DROPPED.has(name)) headers[name] = value;
+  }
+  headers['x-ms-invocation-id'] = invocationId;
+  headers['x-forwarded-host'] = url.host;
+  headers['x-forwarded-proto'] = url.protocol.replace(':', '');
+  const target = new URL(streamingUri);
+  return httpRequest({
+    agent,
+    hostname: target.hostname,
+    port: target.port,
+    method: incoming.method,
+    path: `${url.pathname}${url.search}`,
+    headers,
+  });
+}
+
+function streamMetadata(request: StreamedRequest): Record<string, TypedData> {
+  const params = Object.entries(request.params).map(([name, value]) => [name, { string: value }]);
+  return {
+    ...(Object.fromEntries(params) as Record<string, TypedData>),
+    Headers: { json: JSON.stringify(requestHeaders(request.incoming)) },
+    Query: { json: JSON.stringify(requestQuery(request.url)) },
+  };
+}
+
+async function* limited(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const limit = bodyLimit();
+  let size = 0;
+  for await (const chunk of source) {
+    size += chunk.length;
+    if (size > limit) throw new BodyTooLargeError(limit);
+    yield chunk;
+  }
+}
+
+async function forwardBody(
+  incoming: IncomingMessage,
+  proxied: ClientRequest,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    if (Number(incoming.headers['content-length'] ?? 0) > bodyLimit()) {
+      throw new BodyTooLargeError(bodyLimit());
+    }
+    await pipeline(incoming, limited, proxied);
+  } catch (error) {
+    // A handler may answer without reading the body; then the rest of the upload has no reader.
+    if (!response.headersSent) throw error;
+  }
+}
+
+async function relayResponse(proxied: ClientRequest, request: StreamedRequest): Promise<void> {
+  const { response, incoming } = request;
+  const answer = await new Promise<IncomingMessage | undefined>((resolve, reject) => {
+    proxied.once('response', resolve);
+    proxied.once('error', reject);
+    proxied.once('close', () => resolve(undefined));
+  });
+  if (answer === undefined) return;
+  const headers = Object.entries(answer.headers).filter(
+    ([name, value]) => value !== undefined && !HIDDEN_IN_RESPONSE.has(name),
+  );
+  response.writeHead(answer.statusCode ?? 500, Object.fromEntries(headers));
+  response.flushHeaders();
+  await pipeline(answer, response);
+  if (!incoming.complete) {
+    incoming.resume();
+    proxied.destroy();
+  }
+}
+
+/** The library answers through its server; a handler that returns nothing never makes it answer. */
+async function endWithoutAnswer(
+  invocation: Promise<InvocationResult>,
+  response: ServerResponse,
+  proxied: ClientRequest,
+): Promise<void> {
+  const result = await invocation;
+  if (result.rawResult !== null && result.rawResult !== undefined) return;
+  if (!response.headersSent) sendEmpty(response, 204);
+  proxied.destroy();
+}
