@@ -1,0 +1,80 @@
+/** Options of {@link createWorkQueue}. */
+export interface WorkQueueOptions<T> {
+  /** How many items may run at the same time (at least 1). */
+  readonly limit: number;
+  /** Items of one lane keep their order; lanes take turns. */
+  laneOf(item: T): string;
+  /** Must not reject: the owner of the work decides what a failure means. */
+  run(item: T): Promise<void>;
+}
+
+/** A bounded number of workers over lanes served round robin. */
+export interface WorkQueue<T> {
+  push(item: T): void;
+  /** Starts nothing more; resolves when everything running has ended. */
+  stop(): Promise<void>;
+}
+
+interface Lane<T> {
+  readonly items: T[];
+  /** Index of the first item not yet taken; cheaper than shifting a long array. */
+  next: number;
+}
+
+/**
+ * Creates a queue in which a lane with ten thousand items delays a lane with one item by at most one
+ * round, so that a huge fan-out does not starve other orchestrations.
+ *
+ * An item starts on the next turn of the event loop, never inside `push`.
+ */
+export function createWorkQueue<T>(options: WorkQueueOptions<T>): WorkQueue<T> {
+  const lanes = new Map<string, Lane<T>>();
+  const running = new Set<Promise<void>>();
+  let stopped = false;
+  let armed = false;
+
+  function takeNext(): T | undefined {
+    const first = lanes.entries().next();
+    if (first.done === true) return undefined;
+    const [name, lane] = first.value;
+    const item = lane.items[lane.next];
+    lane.next += 1;
+    // Re-inserting moves the lane behind the others: a Map keeps insertion order.
+    lanes.delete(name);
+    if (lane.next < lane.items.length) lanes.set(name, lane);
+    return item;
+  }
+
+  function fill(): void {
+    armed = false;
+    while (!stopped && running.size < options.limit) {
+      const item = takeNext();
+      if (item === undefined) return;
+      const job = options.run(item).finally(() => {
+        running.delete(job);
+        arm();
+      });
+      running.add(job);
+    }
+  }
+
+  function arm(): void {
+    if (armed || stopped || lanes.size === 0) return;
+    armed = true;
+    setImmediate(fill);
+  }
+
+  return {
+    push(item) {
+      const name = options.laneOf(item);
+      const lane = lanes.get(name);
+      if (lane === undefined) lanes.set(name, { items: [item], next: 0 });
+      else lane.items.push(item);
+      arm();
+    },
+    async stop() {
+      stopped = true;
+      await Promise.allSettled(running);
+    },
+  };
+}
