@@ -1,0 +1,138 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { z } from 'zod';
+
+/**
+ * A process, told apart from a later one that was given the same number: `startedAt` differs between
+ * the two. On Linux it is the boot id and the start in clock ticks (proc(5), `stat` field 22),
+ * elsewhere the start time ps(1) shows.
+ */
+export const processIdentitySchema = z.object({
+  pid: z.int().positive(),
+  startedAt: z.string().min(1),
+});
+
+export type ProcessIdentity = z.infer<typeof processIdentitySchema>;
+
+const POLL_MS = 20;
+const HAS_PROC = existsSync('/proc/self/stat');
+/** Position of `starttime` counted from the field after the command name. */
+const START_TIME_FIELD = 19;
+
+/** The identity of a running process; `undefined` when there is none or it only awaits its parent. */
+export function identityOf(pid: number): ProcessIdentity | undefined {
+  const startedAt = HAS_PROC ? startFromProc(pid) : startFromPs(pid);
+  return startedAt === undefined ? undefined : { pid, startedAt };
+}
+
+/** True while exactly this process runs. */
+export function isAlive(identity: ProcessIdentity | undefined): boolean {
+  return identity !== undefined && identityOf(identity.pid)?.startedAt === identity.startedAt;
+}
+
+/** Finds a process that was started with all of these arguments (its program counts as one). */
+export function findByArguments(wanted: readonly string[]): ProcessIdentity | undefined {
+  for (const { pid, holds } of HAS_PROC ? commandLinesFromProc() : commandLinesFromPs()) {
+    if (pid === process.pid || !wanted.every((argument) => holds(argument))) continue;
+    const identity = identityOf(pid);
+    if (identity !== undefined) return identity;
+  }
+  return undefined;
+}
+
+/** Sends a signal to exactly this process. False when it has ended. */
+export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals): boolean {
+  if (!isAlive(identity)) return false;
+  try {
+    process.kill(identity.pid, signal);
+    return true;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
+    throw error;
+  }
+}
+
+/** Waits until the process has ended. False when it still runs after `timeoutMs`. */
+export async function waitForEnd(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
+  const deadline = performance.now() + timeoutMs;
+  while (isAlive(identity)) {
+    if (performance.now() > deadline) return false;
+    await sleep(POLL_MS);
+  }
+  return true;
+}
+
+/**
+ * Ends a process: asks it to (`SIGTERM`), and after `graceMs` makes it (`SIGKILL`). A frozen process
+ * is thawed so that it can answer. Returns how it ended; a process that is gone counts as `clean`.
+ */
+export async function endProcess(
+  identity: ProcessIdentity,
+  graceMs: number,
+): Promise<'clean' | 'killed'> {
+  signalProcess(identity, 'SIGTERM');
+  signalProcess(identity, 'SIGCONT');
+  if (await waitForEnd(identity, graceMs)) return 'clean';
+  await killProcess(identity);
+  return 'killed';
+}
+
+/** Ends a process at once, as a power cut would (`SIGKILL`), and waits until it is gone. */
+export async function killProcess(identity: ProcessIdentity): Promise<void> {
+  signalProcess(identity, 'SIGKILL');
+  await waitForEnd(identity, 10_000);
+}
+
+function startFromProc(pid: number): string | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    // The command name may hold spaces and brackets; the fields after its last bracket are plain.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+    const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
+    return `${boot}:${fields[START_TIME_FIELD]}`;
+  } catch {
+    return undefined;
+  }
+}
+
+function startFromPs(pid: number): string | undefined {
+  try {
+    const args = ['-o', 'stat=,lstart=', '-p', String(pid)];
+    const shown = execFileSync('ps', args, { encoding: 'utf8', stdio: 'pipe' }).trim();
+    return shown === '' || shown.startsWith('Z') ? undefined : shown.replace(/^\S+\s+/, '');
+  } catch {
+    return undefined;
+  }
+}
+
+interface CommandLine {
+  readonly pid: number;
+  readonly holds: (argument: string) => boolean;
+}
+
+function commandLinesFromProc(): CommandLine[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const args = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
+      return [{ pid: Number(name), holds: (argument: string) => args.includes(argument) }];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** ps(1) joins arguments with spaces, so an argument is looked for in the whole line. */
+function commandLinesFromPs(): CommandLine[] {
+  const lines = execFileSync('ps', ['-axww', '-o', 'pid=,command='], { encoding: 'utf8' });
+  return lines.split('\n').flatMap((line) => {
+    const match = /^\s*(\d+)\s+(.*)$/.exec(line);
+    if (match === null) return [];
+    const command = ` ${match[2]} `;
+    return [
+      { pid: Number(match[1]), holds: (argument: string) => command.includes(` ${argument} `) },
+    ];
+  });
+}
