@@ -1,5 +1,6 @@
 import type { ContainerClient } from '@azure/storage-blob';
 import type { StorageClients } from './clients.ts';
+import type { ContainerName } from './contracts.ts';
 import { failedWith } from './storage-errors.ts';
 
 /** What the service says to a HEAD or GET of something that is not there. HEAD carries no body, hence no better code. */
@@ -19,6 +20,11 @@ export interface BlobContainer {
     run: (container: ContainerClient, signal: AbortSignal) => Promise<T>,
     answers?: readonly string[],
   ): Promise<T>;
+}
+
+/** One of the product's own containers. */
+export function openOwnContainer(clients: StorageClients, name: ContainerName): BlobContainer {
+  return openContainer(clients, clients.containerPrefix + name);
 }
 
 /**

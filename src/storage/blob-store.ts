@@ -1,4 +1,4 @@
-import { NOT_THERE, openContainer } from './blob-container.ts';
+import { NOT_THERE, openContainer, openOwnContainer } from './blob-container.ts';
 import type { BlobContainer } from './blob-container.ts';
 import { openStream, readWhole } from './blob-download.ts';
 import { uploadStream } from './blob-upload.ts';
@@ -19,7 +19,7 @@ const HOST_CONTAINER = /^azure-webjobs-/;
 export function createBlobStore(clients: StorageClients): BlobStore {
   const containers = new Map<ContainerName, BlobContainer>();
   const at = (name: ContainerName): BlobContainer => {
-    const known = containers.get(name) ?? openContainer(clients, name);
+    const known = containers.get(name) ?? openOwnContainer(clients, name);
     containers.set(name, known);
     return known;
   };

@@ -66,6 +66,8 @@ export function resolveStorageTarget(settings: StorageSettings): StorageTarget {
  * keeps a third of a second each out of the cold start.
  */
 export interface StorageClients {
+  /** Begins the names of our containers; empty unless several clusters (or tests) share one account. */
+  readonly containerPrefix: string;
   blobs(): Promise<BlobServiceClient>;
   queues(): Promise<QueueServiceClient>;
   /**
@@ -93,7 +95,11 @@ const PIPELINE = {
 
 export function createStorageClients(
   settings: StorageSettings,
-  tools: { readonly clock: Clock; readonly random: () => number },
+  tools: {
+    readonly clock: Clock;
+    readonly random: () => number;
+    readonly containerPrefix?: string;
+  },
 ): StorageClients {
   const target = resolveStorageTarget(settings);
   const credential = once(() => signIn(target));
@@ -110,9 +116,10 @@ export function createStorageClients(
       : new sdk.QueueServiceClient(target.queueUri, await credential(), PIPELINE);
   });
   return {
+    containerPrefix: tools.containerPrefix ?? '',
     blobs,
     queues,
-    call: (operation, run, answers = []) => callWithRetry({ operation, run, answers, ...tools }),
+    call: (operation, run, answers = []) => callWithRetry(tools, { operation, run, answers }),
   };
 }
 
@@ -125,13 +132,14 @@ async function signIn(target: StorageTarget): Promise<TokenCredential> {
     : new identity.ManagedIdentityCredential({ clientId });
 }
 
-async function callWithRetry<T>(options: {
-  readonly operation: string;
-  readonly run: (signal: AbortSignal) => Promise<T>;
-  readonly answers: readonly string[];
-  readonly clock: Clock;
-  readonly random: () => number;
-}): Promise<T> {
+async function callWithRetry<T>(
+  tools: { readonly clock: Clock; readonly random: () => number },
+  options: {
+    readonly operation: string;
+    readonly run: (signal: AbortSignal) => Promise<T>;
+    readonly answers: readonly string[];
+  },
+): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
     try {
       return await options.run(AbortSignal.timeout(TRY_TIMEOUT_MS));
@@ -142,7 +150,7 @@ async function callWithRetry<T>(options: {
         throw toStorageError(options.operation, error);
       }
       if (attempt === TRIES) throw toStorageError(options.operation, error);
-      await options.clock.sleep(backoffMs(BETWEEN_TRIES, attempt, options.random));
+      await tools.clock.sleep(backoffMs(BETWEEN_TRIES, attempt, tools.random));
     }
   }
 }

@@ -1,4 +1,4 @@
-import { NOT_THERE, openContainer } from './blob-container.ts';
+import { NOT_THERE, openOwnContainer } from './blob-container.ts';
 import { downloadRange, readWhole } from './blob-download.ts';
 import type { StorageClients } from './clients.ts';
 import type { ContainerName } from './contracts.ts';
@@ -30,7 +30,7 @@ export function createVersionedBlobs(
   clients: StorageClients,
   containerName: ContainerName,
 ): VersionedBlobs {
-  const container = openContainer(clients, containerName);
+  const container = openOwnContainer(clients, containerName);
 
   const read: VersionedBlobs['read'] = async (name, knownEtag) => {
     if (knownEtag === undefined) return readWhole(container, name, MAX_BYTES);

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { openContainer } from './blob-container.ts';
+import { openOwnContainer } from './blob-container.ts';
 import type { BlobContainer } from './blob-container.ts';
 import type { StorageClients } from './clients.ts';
 import { failedWith } from './storage-errors.ts';
@@ -41,7 +41,7 @@ const LEASE_LOST = [
 ] as const;
 
 export function createWorkerLeases(clients: StorageClients): WorkerLeases {
-  const container = openContainer(clients, 'control');
+  const container = openOwnContainer(clients, 'control');
 
   const acquire = async (name: string, leaseId: string, seconds: number): Promise<boolean> => {
     const attempt = () =>
