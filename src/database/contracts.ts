@@ -14,7 +14,11 @@ export interface WriteResult {
   readonly insertId: number;
 }
 
-/** What can be run on one shard, on any of its connections or inside a transaction. Every call has a time limit. */
+/**
+ * What can be run on one shard, on any of its connections or inside a transaction. Every call has a time limit.
+ * Throws `DatabaseError` (database-error.ts): leave the retryable kinds to `ShardedDatabase`, tell the others apart
+ * with `isFailure(error, 'duplicate')`.
+ */
 export interface SqlRunner {
   /** A fixed text as a prepared statement: writes and point reads. Never for generated IN or VALUES lists. */
   execute(text: string, values: readonly SqlValue[]): Promise<WriteResult>;
@@ -24,18 +28,26 @@ export interface SqlRunner {
   query(text: string, values: readonly SqlValue[]): Promise<readonly SqlRow[]>;
 }
 
+/** One statement's outcome in a packet: the rows of a SELECT, or a write's result. */
+export type PacketResult = readonly SqlRow[] | WriteResult;
+
+export interface TransactionOptions {
+  /** Longest wait for a row lock, seconds (whole, from 1); default 5. The fencer takes 1, since writers queue behind it. */
+  readonly lockWaitSeconds?: number;
+}
+
 /** One shard's connections. */
 export interface Shard extends SqlRunner {
   readonly id: ShardId;
   readonly name: string;
   /** One transaction (READ COMMITTED) on one connection; rolled back on throw; the connection is destroyed when its state is unknown. */
-  transaction<T>(run: (tx: SqlRunner) => Promise<T>): Promise<T>;
+  transaction<T>(run: (tx: SqlRunner) => Promise<T>, options?: TransactionOptions): Promise<T>;
   /**
-   * Sends several statements in one packet on a batch connection, in order, stopping at the first error
-   * (then the transaction is rolled back before the error is thrown). One result per statement:
-   * rows of a SELECT, or a write's result.
+   * Sends several statements as one transaction in one packet on a batch connection, in order, stopping at the first
+   * error (then the transaction is rolled back before the error is thrown). One result per statement. At most
+   * 8 MiB of text.
    */
-  packet(statements: readonly string[]): Promise<readonly (readonly SqlRow[] | WriteResult)[]>;
+  packet(statements: readonly string[]): Promise<readonly PacketResult[]>;
   /** Quotes a value for {@link packet}, whose statements take no parameters. */
   literal(value: SqlValue): string;
 }
@@ -79,6 +91,11 @@ export interface ShardedDatabase {
   shardIds(): readonly ShardId[];
   /** State of the shard as seen from this instance, for health and operations. Never throws. */
   inspect(shard: ShardId): Promise<ShardStatus>;
+  /**
+   * Connects to every shard and checks it (schema, identity, ownership) ahead of the first request. Never throws and
+   * never delays anybody: a shard that is not ready is tried again by whoever needs it.
+   */
+  prewarm(): Promise<void>;
   close(): Promise<void>;
 }
 

@@ -1,0 +1,157 @@
+import { backoffMs } from '../kernel/backoff.ts';
+import type { BackoffPolicy } from '../kernel/backoff.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { AppError, RetryableError } from '../kernel/errors.ts';
+import type { ShardId } from '../kernel/ids.ts';
+import { errorFields } from '../kernel/logger.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Route } from '../sharding/router.ts';
+import type { Attempt, Refusal } from './contracts.ts';
+
+/** A fence is held for at most the stall limit of a move (500 ms by default, DESIGN 6): look often, but not in step. */
+const REFUSED_BACKOFF: BackoffPolicy = { firstMs: 10, factor: 1.5, maxMs: 150 };
+/**
+ * Redirects followed in a row without a pause. More than a bucket's recent moves can make; shards that point at each
+ * other must not keep us running in circles.
+ */
+const MAX_REDIRECTS = 8;
+
+export interface OwnerCallOptions<T> {
+  /** Route by the map as it is known now. */
+  readonly route: () => Promise<Route>;
+  /** Looks whether there is a newer map; cheap when it was just done. */
+  readonly refreshMap: () => Promise<void>;
+  readonly isConfigured: (shard: ShardId) => boolean;
+  readonly attempt: (route: Route) => Promise<Attempt<T>>;
+  readonly clock: Pick<Clock, 'monotonicMs' | 'sleep'>;
+  readonly random: () => number;
+  readonly logger: Logger;
+  /** Monotonic milliseconds. */
+  readonly deadlineAtMs: number;
+}
+
+/** What a refusal calls for. */
+export type NextStep =
+  /** Ask that shard at once. */
+  | { readonly kind: 'redirect'; readonly shard: ShardId }
+  /** The state will change here soon: wait and ask the same shard. */
+  | { readonly kind: 'wait' }
+  /** This shard cannot say who owns the bucket: look at the map. */
+  | { readonly kind: 'look-up' };
+
+/** Decides on a refusal by `shard`; pure. `redirects`: how many were followed since the last pause. */
+export function afterRefusal(refusal: Refusal, shard: ShardId, redirects: number): NextStep {
+  const { state, movedTo } = refusal;
+  if (movedTo !== null && movedTo !== shard && redirects < MAX_REDIRECTS) {
+    return { kind: 'redirect', shard: movedTo };
+  }
+  return state === 'fenced' ? { kind: 'wait' } : { kind: 'look-up' };
+}
+
+/**
+ * Runs `attempt` on the owner of a bucket: starts where the map says, follows redirects at once (and has the map
+ * refreshed meanwhile), waits out fences, looks the owner up again when a shard knows nothing of the bucket or cannot be
+ * reached. Throws `shard-unavailable` at the deadline; what `attempt` throws otherwise passes unchanged.
+ */
+export async function callOwner<T>(options: OwnerCallOptions<T>): Promise<T> {
+  let route = await options.route();
+  let redirects = 0;
+  for (let refusals = 1; ; refusals++) {
+    const outcome = await attemptOrReroute(options, route);
+    if (outcome.kind === 'answered') return outcome.value;
+    if (outcome.kind === 'rerouted') {
+      route = outcome.route;
+      continue;
+    }
+    const step = afterRefusal(outcome, route.shard, redirects);
+    logRefusal(options.logger, route, outcome, step);
+    if (step.kind === 'redirect') {
+      redirects += 1;
+      route = { ...route, shard: step.shard };
+      assertConfigured(options, route);
+      refreshInBackground(options);
+    } else {
+      redirects = 0;
+      await pause(options, route, outcome, refusals);
+      if (step.kind === 'look-up') route = (await lookUp(options)) ?? route;
+    }
+  }
+}
+
+type Outcome<T> = Attempt<T> | { readonly kind: 'rerouted'; readonly route: Route };
+
+/** One attempt; when the shard cannot be reached and the bucket turns out to have a new owner, the way there. */
+async function attemptOrReroute<T>(
+  options: OwnerCallOptions<T>,
+  route: Route,
+): Promise<Outcome<T>> {
+  assertConfigured(options, route);
+  try {
+    return await options.attempt(route);
+  } catch (error) {
+    const unreachable = error instanceof AppError && error.code === 'shard-unavailable';
+    if (!unreachable || options.clock.monotonicMs() >= options.deadlineAtMs) throw error;
+    const now = await lookUp(options);
+    if (now === undefined || now.shard === route.shard || now.mapVersion <= route.mapVersion) {
+      throw error;
+    }
+    return { kind: 'rerouted', route: now };
+  }
+}
+
+/** The route by the newest map, or undefined when the map cannot be read now. */
+async function lookUp<T>(options: OwnerCallOptions<T>): Promise<Route | undefined> {
+  try {
+    await options.refreshMap();
+    return await options.route();
+  } catch (error) {
+    options.logger.log('warn', 'database.map_refresh_failed', errorFields(error));
+    return undefined;
+  }
+}
+
+function refreshInBackground<T>(options: OwnerCallOptions<T>): void {
+  options.refreshMap().catch((error: unknown) => {
+    options.logger.log('warn', 'database.map_refresh_failed', errorFields(error));
+  });
+}
+
+async function pause<T>(
+  options: OwnerCallOptions<T>,
+  route: Route,
+  refusal: Refusal,
+  refusals: number,
+): Promise<void> {
+  const { clock, random, deadlineAtMs } = options;
+  const waitMs = backoffMs(REFUSED_BACKOFF, refusals, random);
+  if (clock.monotonicMs() + waitMs >= deadlineAtMs) {
+    throw RetryableError.shardUnavailable(route.shard, {
+      details: { reason: 'bucket has no owner yet', bucketId: route.bucket, state: refusal.state },
+      retryAfterSeconds: 1,
+    });
+  }
+  await clock.sleep(waitMs);
+}
+
+/** A shard that this instance was not told of: it runs with an older SHARDS than the one that moved the bucket. */
+function assertConfigured<T>(options: OwnerCallOptions<T>, route: Route): void {
+  if (options.isConfigured(route.shard)) return;
+  options.logger.log('error', 'database.shard_not_configured', {
+    shardId: route.shard,
+    bucketId: route.bucket,
+  });
+  throw RetryableError.shardUnavailable(route.shard, {
+    details: { reason: 'shard is missing from SHARDS of this instance', bucketId: route.bucket },
+  });
+}
+
+function logRefusal(logger: Logger, route: Route, refusal: Refusal, step: NextStep): void {
+  logger.log('info', 'database.refused', {
+    shardId: route.shard,
+    bucketId: route.bucket,
+    mapVersion: route.mapVersion,
+    state: refusal.state,
+    movedTo: refusal.movedTo,
+    step: step.kind,
+  });
+}

@@ -1,0 +1,77 @@
+import type { Config, ShardSettings } from '../config.ts';
+import type { Clock } from '../kernel/clock.ts';
+import type { ShardId } from '../kernel/ids.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { BucketMapSource } from '../storage/contracts.ts';
+import { createCircuitBreaker } from './circuit-breaker.ts';
+import type { CircuitBreaker } from './circuit-breaker.ts';
+import { loadMigrations } from './migration-files.ts';
+import { createSetupMemo } from './setup-memo.ts';
+import type { SetupMemo } from './setup-memo.ts';
+import type { ShardContext } from './shard.ts';
+import { createShardPools } from './shard-pools.ts';
+import type { ShardPools } from './shard-pools.ts';
+import { setUpShard } from './shard-setup.ts';
+
+export interface ShardUnitOptions {
+  readonly config: Config;
+  readonly bucketMap: BucketMapSource;
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** What belongs to one configured shard for the life of the process. */
+export interface ShardUnit {
+  readonly id: ShardId;
+  readonly settings: ShardSettings;
+  readonly pools: ShardPools;
+  readonly breaker: CircuitBreaker;
+  readonly setup: SetupMemo;
+  /** For one caller; the deadline is in monotonic milliseconds. */
+  contextUntil(deadlineAtMs: number): ShardContext;
+}
+
+/** Creates a shard's pools, breaker and set-up; opens nothing. */
+export function createShardUnit(
+  id: ShardId,
+  settings: ShardSettings,
+  options: ShardUnitOptions,
+): ShardUnit {
+  const { config, bucketMap, clock, logger } = options;
+  const pools = createShardPools(id, settings, config);
+  const breaker = createCircuitBreaker(
+    { failures: config.CIRCUIT_FAILURES, openMs: config.CIRCUIT_OPEN_MS },
+    clock,
+    (from, to) => {
+      const level = to === 'open' ? 'error' : 'info';
+      logger.log(level, 'database.circuit_changed', { shardId: id, from, to });
+    },
+  );
+  const contextUntil = (deadlineAtMs: number): ShardContext => ({
+    id,
+    name: settings.name,
+    pools,
+    acquireTimeoutMs: config.SHARD_ACQUIRE_TIMEOUT_MS,
+    statementTimeoutMs: config.SHARD_STATEMENT_TIMEOUT_MS,
+    remainingMs: () => deadlineAtMs - clock.monotonicMs(),
+  });
+  const setUp = () =>
+    setUpShard({
+      // Nobody's deadline: the set-up is for all callers. Each of its statements has its own limit.
+      context: contextUntil(Number.POSITIVE_INFINITY),
+      settings,
+      config,
+      clock,
+      logger,
+      loadMap: () => bucketMap.current(),
+      loadMigrations,
+    });
+  return {
+    id,
+    settings,
+    pools,
+    breaker,
+    contextUntil,
+    setup: createSetupMemo(id, setUp, clock),
+  };
+}

@@ -1,0 +1,70 @@
+/**
+ * SQL of the database layer itself: ownership, identity, migrations, looks at the server. Statements about users,
+ * orders and so on live in their slices.
+ */
+
+/** Primary key read; no lock. */
+export const READ_OWNERSHIP =
+  'SELECT state, epoch, moved_to FROM bucket_ownership WHERE bucket = ?';
+
+/**
+ * The fence: waits for the shared locks of writers in flight, and blocks later ones, who then find the new state
+ * (FACTS-mysql 1). In a transaction of its own, with a lock wait of 1 s. Parameters: state, time, bucket, state
+ * before, epoch.
+ */
+export const CHANGE_OWNERSHIP_STATE =
+  'UPDATE bucket_ownership SET state = ?, updated_at = ? WHERE bucket = ? AND state = ? AND epoch = ?';
+
+/** Start of the seed; followed by rows `(bucket, 'owned', 1, NULL, time)`. */
+export const SEED_OWNERSHIP =
+  'INSERT INTO bucket_ownership (bucket, state, epoch, moved_to, updated_at) VALUES ';
+
+export const READ_IDENTITY =
+  'SELECT cluster_id, shard_id, shard_name FROM shard_identity WHERE singleton = 1';
+
+export const INSERT_IDENTITY =
+  'INSERT INTO shard_identity (singleton, cluster_id, shard_id, shard_name, created_at) VALUES (1, ?, ?, ?, ?)';
+
+export const READ_SERVER = 'SELECT VERSION() AS version, @@max_connections AS max_connections';
+
+export const READ_VERSION = 'SELECT VERSION() AS version';
+
+/** Waits up to the given seconds; 1 when it is ours. Ends with the session, also when that dies. */
+export const TAKE_NAMED_LOCK = 'SELECT GET_LOCK(?, ?) AS taken';
+export const FREE_NAMED_LOCK = 'SELECT RELEASE_LOCK(?) AS freed';
+
+/**
+ * One row per migration file ever begun. `begun` is the number of the statement last started, `done` of the one last
+ * finished; all of the file is applied when `finished_at` is set.
+ */
+export const CREATE_MIGRATION_LOG = `CREATE TABLE IF NOT EXISTS schema_migrations (
+  version INT UNSIGNED NOT NULL,
+  name VARCHAR(128) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  checksum CHAR(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  begun INT UNSIGNED NOT NULL,
+  done INT UNSIGNED NOT NULL,
+  started_at DATETIME(3) NOT NULL,
+  finished_at DATETIME(3) NULL,
+  PRIMARY KEY (version)
+) ENGINE=InnoDB`;
+
+export const MIGRATION_LOG_EXISTS =
+  "SELECT COUNT(*) AS present FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'schema_migrations'";
+
+export const READ_MIGRATION_LOG =
+  'SELECT version, name, checksum, begun, done, finished_at IS NOT NULL AS finished FROM schema_migrations ORDER BY version';
+
+export const BEGIN_MIGRATION =
+  'INSERT INTO schema_migrations (version, name, checksum, begun, done, started_at) VALUES (?, ?, ?, 0, 0, ?)';
+
+export const BEGIN_MIGRATION_STATEMENT = 'UPDATE schema_migrations SET begun = ? WHERE version = ?';
+
+export const END_MIGRATION_STATEMENT = 'UPDATE schema_migrations SET done = ? WHERE version = ?';
+
+export const END_MIGRATION = 'UPDATE schema_migrations SET finished_at = ? WHERE version = ?';
+
+/** Parameters: the names of the sharded tables, through the text protocol. */
+export function readEstimatedRows(tables: number): string {
+  const names = Array.from({ length: tables }, () => '?').join(', ');
+  return `SELECT TABLE_NAME AS name, TABLE_ROWS AS estimate FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${names})`;
+}
