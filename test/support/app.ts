@@ -1,0 +1,161 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { BlobServiceClient } from '@azure/storage-blob';
+import { QueueServiceClient } from '@azure/storage-queue';
+import { createConnection } from 'mysql2/promise';
+import { type HostProcess, startHostProcess } from '../../local/host-process.ts';
+import type { ShardConnection } from '../../local/shards/settings.ts';
+import { createTestDatabases, type TestDatabases } from './cluster.ts';
+import { createHttpClient, type HttpClient, until } from './http.ts';
+
+export interface TestAppOptions {
+  /** Application settings over the defaults. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Ask for keys, as Azure does. */
+  readonly auth?: boolean;
+  /** A second instance over the databases and storage account of this one. */
+  readonly beside?: TestApp;
+}
+
+/** The built app in a local host of its own, over real shards and storage. */
+export interface TestApp {
+  readonly http: HttpClient;
+  readonly databases: TestDatabases;
+  readonly shards: readonly ShardConnection[];
+  /** Everything the host printed, line by line. */
+  readonly output: readonly string[];
+  /** Puts a message on a queue, as JSON (text as it is), base64. */
+  enqueue(queue: string, message: unknown): Promise<void>;
+  enqueueAll(queue: string, messages: readonly unknown[]): Promise<void>;
+  /** Waits until the queue has no message, waiting or in work. */
+  queueDrained(queue: string, timeoutMs?: number): Promise<void>;
+  poisonCount(queue: string): Promise<number>;
+  uploadBlob(container: string, name: string, text: string): Promise<void>;
+  /** Rows of one shard, past the app. */
+  sql(shard: number, text: string, values?: readonly unknown[]): Promise<Record<string, unknown>[]>;
+  stopShard(shard: number): Promise<void>;
+  startShard(shard: number): Promise<void>;
+  /** `kill -9` of the host. */
+  kill(): Promise<void>;
+  /** Starts the host again on the same state and port. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts the app on empty databases and an empty storage account. `npm run build` must have run. */
+export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
+  const databases = options.beside?.databases ?? (await createTestDatabases());
+  if (options.beside === undefined) await emptyStorage(databases.storageConnectionString);
+  const dataDir = await mkdtemp(path.join(tmpdir(), 'shardline-host-'));
+  const output: string[] = [];
+  const start = (port: number): Promise<HostProcess> =>
+    startHostProcess({
+      port,
+      dataDir,
+      auth: options.auth ?? false,
+      onLine: (line) => output.push(line),
+      settings: {
+        SHARDS: JSON.stringify(databases.shards),
+        AzureWebJobsStorage: databases.storageConnectionString,
+        FUNCTIONS_WORKER_RUNTIME: 'node',
+        // Half a minute of a dead instance's lease is long for a test.
+        WORKER_LEASE_SECONDS: '15',
+        ...options.settings,
+      },
+    });
+  let host = await start(0);
+  const port = Number(new URL(host.origin).port);
+  return {
+    http: createHttpClient(host.origin),
+    databases,
+    shards: databases.shards,
+    output,
+    ...storageOf(databases),
+    sql: (shard, text, values = []) => queryShard(databases, shard, text, values),
+    stopShard: (shard) => databases.stack.stopShard(shard),
+    startShard: (shard) => databases.stack.startShard(shard),
+    kill: () => host.kill(),
+    restart: async () => {
+      host = await start(port);
+    },
+    stop: async () => {
+      await host.stop();
+      await rm(dataDir, { recursive: true, force: true });
+      if (options.beside === undefined) await databases.drop();
+    },
+  };
+}
+
+type StorageHelpers = Pick<
+  TestApp,
+  'enqueue' | 'enqueueAll' | 'queueDrained' | 'poisonCount' | 'uploadBlob'
+>;
+
+function storageOf(databases: TestDatabases): StorageHelpers {
+  const queues = QueueServiceClient.fromConnectionString(databases.storageConnectionString);
+  const blobs = BlobServiceClient.fromConnectionString(databases.storageConnectionString);
+  const count = async (name: string): Promise<number> => {
+    const queue = queues.getQueueClient(name);
+    if (!(await queue.exists())) return 0;
+    return (await queue.getProperties()).approximateMessagesCount ?? 0;
+  };
+  const enqueueAll = async (name: string, messages: readonly unknown[]): Promise<void> => {
+    const queue = queues.getQueueClient(name);
+    await queue.createIfNotExists();
+    const width = 16;
+    for (let from = 0; from < messages.length; from += width) {
+      await Promise.all(
+        messages.slice(from, from + width).map((message) => {
+          const text = typeof message === 'string' ? message : JSON.stringify(message);
+          return queue.sendMessage(Buffer.from(text).toString('base64'));
+        }),
+      );
+    }
+  };
+  return {
+    enqueue: (name, message) => enqueueAll(name, [message]),
+    enqueueAll,
+    queueDrained: async (name, timeoutMs = 60_000) => {
+      await until(
+        () => count(name),
+        (left) => left === 0,
+        { timeoutMs },
+      );
+    },
+    poisonCount: (name) => count(`${name}-poison`),
+    uploadBlob: async (container, name, text) => {
+      const client = blobs.getContainerClient(container);
+      await client.createIfNotExists();
+      await client.getBlockBlobClient(name).upload(text, Buffer.byteLength(text));
+    },
+  };
+}
+
+async function emptyStorage(connectionString: string): Promise<void> {
+  const blobs = BlobServiceClient.fromConnectionString(connectionString);
+  for await (const container of blobs.listContainers()) await blobs.deleteContainer(container.name);
+  const queues = QueueServiceClient.fromConnectionString(connectionString);
+  for await (const queue of queues.listQueues()) await queues.deleteQueue(queue.name);
+}
+
+async function queryShard(
+  databases: TestDatabases,
+  shard: number,
+  text: string,
+  values: readonly unknown[],
+): Promise<Record<string, unknown>[]> {
+  const settings = databases.shards[shard];
+  if (settings === undefined) throw new Error(`there is no shard ${shard}`);
+  const { host, port, user, password, database } = settings;
+  const connection = await createConnection({
+    ...{ host, port, user, password, database },
+    ...{ supportBigNumbers: true, bigNumberStrings: true, dateStrings: true },
+  });
+  try {
+    const [rows] = await connection.query(text, [...values]);
+    return rows as Record<string, unknown>[];
+  } finally {
+    await connection.end();
+  }
+}
