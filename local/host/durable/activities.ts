@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { InvocationFailure, type TypedData } from '../contracts.ts';
 import { runHttpActivity } from './call-http.ts';
 import type { Engine } from './engine.ts';
@@ -16,40 +17,22 @@ export interface ActivityRunner {
   run(activity: PendingActivity): Promise<void>;
 }
 
-/** Pause before results are written again after an error of the store, such as a full disk. */
+/** Pause before a result is written again after an error of the store, such as a full disk. */
 const ERROR_PAUSE_MS = 1000;
 
 type Outcome = { readonly result: string } | { readonly failure: FailureFields };
 
 /**
- * Creates the runner. Results that arrive within one turn of the event loop are recorded in one
- * transaction. An activity is removed from the store together with the posting of its result, so that
+ * Creates the runner. An activity is removed from the store together with the posting of its result, so that
  * it runs at least once and is answered exactly once.
  */
 export function createActivityRunner(engine: Engine): ActivityRunner {
-  let batch: { readonly activity: PendingActivity; readonly outcome: Outcome }[] = [];
-
-  function flush(): void {
-    const finished = batch;
-    batch = [];
-    if (engine.closed.aborted) return;
-    try {
-      recordResults(finished);
-    } catch (error) {
-      engine.logger.log('error', 'durable.results_not_recorded', { error });
-      if (batch.length === 0) setTimeout(flush, ERROR_PAUSE_MS);
-      batch.push(...finished);
-    }
-  }
-
-  function recordResults(finished: typeof batch): void {
-    engine.commit((wakes) => {
-      for (const { activity, outcome } of finished) {
-        if (!engine.work.finishActivity(activity.seq)) continue;
-        const { instanceId, executionId } = activity;
-        const event = completion(activity.taskId, outcome);
-        postMessage(engine, wakes, { instanceId, executionId, kind: 'completion', event });
-      }
+  async function recordResult(activity: PendingActivity, outcome: Outcome): Promise<void> {
+    await engine.commitSoon((wakes) => {
+      if (!engine.work.finishActivity(activity.seq)) return;
+      const { instanceId, executionId } = activity;
+      const event = completion(activity.taskId, outcome);
+      postMessage(engine, wakes, { instanceId, executionId, kind: 'completion', event });
     });
   }
 
@@ -57,10 +40,17 @@ export function createActivityRunner(engine: Engine): ActivityRunner {
     async run(activity) {
       if (engine.closed.aborted || !engine.work.isPending(activity.seq)) return;
       const outcome = await execute(engine, activity);
-      if (engine.closed.aborted) return;
-      engine.probe.reach('activity.ran');
-      batch.push({ activity, outcome });
-      if (batch.length === 1) setImmediate(flush);
+      while (!engine.closed.aborted) {
+        engine.probe.reach('activity.ran');
+        try {
+          await recordResult(activity, outcome);
+          return;
+        } catch (error) {
+          const { instanceId, name } = activity;
+          engine.logger.log('error', 'durable.result_not_recorded', { instanceId, name, error });
+          await delay(ERROR_PAUSE_MS);
+        }
+      }
     },
   };
 }

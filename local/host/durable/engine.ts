@@ -35,6 +35,11 @@ export interface Engine {
   readonly cache: InstanceCache;
   /** Runs `body` in one transaction, then dispatches what it put into `wakes`. */
   commit<T>(body: (wakes: Wakes) => T): T;
+  /**
+   * The same, sharing one COMMIT with other changes of this turn of the event loop. `body` must check
+   * for itself whether what it was prepared for still holds.
+   */
+  commitSoon<T>(body: (wakes: Wakes) => T): Promise<T>;
 }
 
 /** Keeps the state of active executions in memory; the store remains the truth. */

@@ -15,7 +15,7 @@ import { createExecutionStore } from './store/execution-store.ts';
 import { createInstanceQueries } from './store/instance-queries.ts';
 import { createInstanceStore } from './store/instance-store.ts';
 import { createWorkStore, type PendingActivity } from './store/work-store.ts';
-import { createCommit } from './store/transactions.ts';
+import { createTransactions } from './store/transactions.ts';
 import { createTimerService } from './timers.ts';
 import { runTurn } from './turn/run-turn.ts';
 import { createWorkQueue } from './work-queue.ts';
@@ -62,6 +62,7 @@ function startParts(options: DurableRuntimeOptions, probe: DurableProbe): Parts 
   const closing = new AbortController();
   const instances = createInstanceStore(db);
   const executions = createExecutionStore(db);
+  const transactions = createTransactions(db, probe, (wakes) => dispatcher.dispatch(wakes));
   const engine: Engine = {
     instances,
     executions,
@@ -75,7 +76,8 @@ function startParts(options: DurableRuntimeOptions, probe: DurableProbe): Parts 
     probe,
     closed: closing.signal,
     cache: createInstanceCache(instances, executions),
-    commit: createCommit(db, probe, (wakes) => dispatcher.dispatch(wakes)),
+    commit: transactions.commit,
+    commitSoon: transactions.commitSoon,
   };
   const dispatcher = createDispatcher(engine);
   dispatcher.dispatch(unfinishedWork(engine));
@@ -84,6 +86,7 @@ function startParts(options: DurableRuntimeOptions, probe: DurableProbe): Parts 
     manage: createManagementApi(engine, createInstanceQueries(db), options),
     async stop(drainMs) {
       await dispatcher.stop(drainMs);
+      transactions.flush();
       closing.abort();
       db.close();
     },

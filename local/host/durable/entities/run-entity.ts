@@ -28,12 +28,12 @@ interface EntityAnswer {
 export async function runEntity(engine: Engine, entityId: string): Promise<RunVerdict> {
   try {
     if (engine.closed.aborted) return { more: false, cooldownMs: 0 };
-    const batch = engine.commit((wakes) => takeBatch(engine, wakes, entityId));
+    const batch = await engine.commitSoon((wakes) => takeBatch(engine, wakes, entityId));
     if (batch.operations.length === 0) return { more: false, cooldownMs: 0 };
     const answer = await invoke(engine, batch);
     if (engine.closed.aborted) return { more: false, cooldownMs: 0 };
     engine.probe.reach('entity.ran');
-    engine.commit((wakes) => writeAnswer(engine, wakes, batch, answer));
+    await engine.commitSoon((wakes) => writeAnswer(engine, wakes, batch, answer));
     return { more: true, cooldownMs: 0 };
   } catch (error) {
     if (engine.closed.aborted) return { more: false, cooldownMs: 0 };

@@ -18,8 +18,12 @@ import {
 /** Most messages looked at in one turn. */
 const MAX_BATCH = 1000;
 
-/** A turn that took longer than this makes the instance pause, so that more answers share the next one. */
-const SLOW_TURN_MS = 20;
+/**
+ * While several tasks are open, the next turn waits for this many times the duration of the last one,
+ * so that more answers share it: a turn replays the whole history, and one turn per answer would make
+ * a fan-out of n cost n² events.
+ */
+const PAUSE_FACTOR = 2;
 const MAX_PAUSE_MS = 250;
 
 /** Pause before a turn is tried again after an internal error, such as a full disk. */
@@ -73,12 +77,11 @@ async function runOrchestrator(
   state.row.status = 'Running';
   const replay = await replayOrchestrator(engine, turn);
   engine.probe.reach('turn.ran');
-  // The instance may have been replaced meanwhile, or the host stopped: then this turn never happened.
-  if (engine.closed.aborted || !engine.cache.holds(state.row.id, state)) return IDLE;
-  settleTurn(engine, turn, replay);
+  if (engine.closed.aborted) return IDLE;
+  if (!(await settleTurn(engine, turn, replay))) return { more: true, cooldownMs: 0 };
   const tookMs = performance.now() - startedMs;
-  const pause = tookMs > SLOW_TURN_MS && state.open.size > 0 ? Math.min(tookMs, MAX_PAUSE_MS) : 0;
-  return { more: true, cooldownMs: pause };
+  const pauseMs = state.open.size > 1 ? Math.min(tookMs * PAUSE_FACTOR, MAX_PAUSE_MS) : 0;
+  return { more: true, cooldownMs: pauseMs };
 }
 
 /** Not before any earlier turn, nor before the due time of a timer that fires in this turn. */

@@ -5,7 +5,7 @@ import { EventType } from './history-events.ts';
 import type { Outcome, ReplayResult } from './interpret-result.ts';
 import { absorbEvents } from './orchestrator-input.ts';
 import { scheduleAction } from './schedule-actions.ts';
-import { closeTask, record, type Turn } from './turn.ts';
+import { closeTask, isTerminal, record, type Turn } from './turn.ts';
 import { writeTurn } from './write-turn.ts';
 
 /** Largest custom status, in UTF-16 code units of its JSON text (Azure: 16 KB of UTF-16). */
@@ -19,26 +19,44 @@ export const NOT_REWINDABLE = -1;
  *
  * The instance ends only when its code has ended and nothing it started is still open (activities,
  * sub-orchestrations, timers that were not cancelled), as DurableTask.Core has it.
+ *
+ * Returns `false` when the turn was overtaken: the instance has been replaced meanwhile.
  */
-export function settleTurn(engine: Engine, turn: Turn, replay: ReplayResult): void {
-  const problem = scheduleNewActions(engine, turn, replay);
+export async function settleTurn(
+  engine: Engine,
+  turn: Turn,
+  replay: ReplayResult,
+): Promise<boolean> {
   const { state } = turn;
   const { row } = state;
-  if (replay.customStatus !== null) row.customStatus = replay.customStatus;
+  const committed = await engine.commitSoon((wakes) => {
+    // The instance may have been replaced while its code ran: then this turn never happened.
+    if (!engine.cache.holds(row.id, state)) return false;
+    decide(engine, wakes, turn, replay);
+    return true;
+  });
+  if (!committed) return false;
+  if (isTerminal(row.status)) engine.cache.evict(row.id);
+  else if (engine.cache.holds(row.id, state)) absorbEvents(turn);
+  return true;
+}
+
+function decide(engine: Engine, wakes: Wakes, turn: Turn, replay: ReplayResult): void {
+  const problem = scheduleNewActions(engine, turn, replay);
+  const { state } = turn;
+  if (replay.customStatus !== null && problem === null) {
+    state.row.customStatus = replay.customStatus;
+  }
   const outcome = problem === null ? replay.outcome : failure(problem);
   if (outcome.kind === 'failed') noteFailure(engine, turn, outcome.error);
   record(turn, { EventType: EventType.OrchestratorCompleted, EventId: -1 });
-
   const ends = outcome.kind !== 'waiting' && (state.open.size === 0 || problem !== null);
-  engine.commit((wakes) => {
-    if (!ends) writeTurn(engine, wakes, turn);
-    else if (outcome.kind === 'continued') {
-      writeTurn(engine, wakes, turn);
-      continueAsNew(engine, wakes, row, outcome.input);
-    } else end(engine, wakes, turn, outcome);
-  });
-  if (ends) engine.cache.evict(row.id);
-  else absorbEvents(turn);
+  if (ends && outcome.kind !== 'continued') {
+    end(engine, wakes, turn, outcome);
+    return;
+  }
+  writeTurn(engine, wakes, turn);
+  if (ends && outcome.kind === 'continued') continueAsNew(engine, wakes, state.row, outcome.input);
 }
 
 function end(engine: Engine, wakes: Wakes, turn: Turn, outcome: Outcome): void {
