@@ -76,6 +76,22 @@ export const timestampSchema: z.ZodType<Timestamp> = valueSchema({
   schema: { type: 'string', format: 'date-time', description: 'RFC 3339, any offset.' },
 });
 
+/** A whole number given as text, as queries and settings do. */
+export function wholeNumberText(range: {
+  readonly min: number;
+  readonly max: number;
+}): z.ZodType<number> {
+  const { min, max } = range;
+  return valueSchema({
+    parse: (value) => {
+      const number = typeof value === 'string' && /^\d{1,15}$/.test(value) ? Number(value) : NaN;
+      return number >= min && number <= max ? number : undefined;
+    },
+    expected: `a whole number from ${min} to ${max}`,
+    schema: { type: 'integer', minimum: min, maximum: max },
+  });
+}
+
 /** Ids, sums and times as they leave: for describing responses. */
 export const idText = z
   .string()

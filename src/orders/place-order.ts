@@ -1,0 +1,149 @@
+import type { Attempt, Shard, SqlRunner } from '../database/contracts.ts';
+import { claimKey, type Claimed } from '../idempotency/claims.ts';
+import { keyHash, requestHash } from '../idempotency/keys.ts';
+import { BugError } from '../kernel/errors.ts';
+import type { OrderId } from '../kernel/ids.ts';
+import { timestampOf } from '../kernel/time.ts';
+import type { Services } from '../services.ts';
+import { bucketOf } from '../sharding/hash.ts';
+import type { NewOrder, Order } from './model.ts';
+import { insertOrder, readOrder, type BucketOrder } from './store.ts';
+
+export interface PlaceOrder extends NewOrder {
+  readonly idempotencyKey?: string | undefined;
+}
+
+/** `replayed`: the order was there already, placed by an earlier request with the same content. */
+export interface Placed {
+  readonly kind: 'created' | 'replayed';
+  readonly order: Order;
+}
+
+/**
+ * Places one order on the shard that owns its user's bucket. Safe to repeat with an order id or a key. Throws
+ * `user-not-found`, `order-conflict`, `idempotency-conflict` (permanent) and `shard-unavailable` (retryable).
+ */
+export async function placeOrder(services: Services, command: PlaceOrder): Promise<Placed> {
+  const attempt = await prepareAttempt(services, command);
+  return await services.database.onOwner(
+    attempt.order.bucket,
+    async (shard) => {
+      attempt.tries += 1;
+      await services.probe.reach('orders.beforeInsert');
+      const answer = await tryOn(shard, attempt);
+      await services.probe.reach('orders.afterInsert');
+      return answer;
+    },
+    { deadlineMs: services.config.REQUEST_DEADLINE_MS },
+  );
+}
+
+/** What stays the same over all tries: id and time are chosen once, so that a repeated try names the same order. */
+interface PlacingAttempt {
+  readonly order: BucketOrder;
+  readonly idMade: boolean;
+  readonly key: { readonly hash: string; readonly request: string } | undefined;
+  tries: number;
+}
+
+async function prepareAttempt(services: Services, command: PlaceOrder): Promise<PlacingAttempt> {
+  const { userId, amountCents, orderId, createdAt, idempotencyKey } = command;
+  const time = createdAt ?? timestampOf(services.clock.nowMs());
+  if (time === undefined) throw new BugError('the clock is outside 1970 … 9999');
+  return {
+    order: {
+      bucket: bucketOf(userId),
+      orderId: orderId ?? (await services.ids.nextOrderId()),
+      userId,
+      amountCents,
+      createdAt: time,
+      timeMade: createdAt === undefined,
+    },
+    idMade: orderId === undefined,
+    key:
+      idempotencyKey === undefined
+        ? undefined
+        : {
+            // Keys are kept apart by user: each user's requests have keys of their own.
+            hash: keyHash(userId, idempotencyKey),
+            request: requestHash([userId, amountCents, orderId ?? null, createdAt ?? null]),
+          },
+    tries: 0,
+  };
+}
+
+/** Without a key one statement does it; with one, the claim and the order are one transaction. */
+function tryOn(shard: Shard, attempt: PlacingAttempt): Promise<Attempt<Placed>> {
+  return attempt.key === undefined
+    ? insert(shard, attempt)
+    : shard.transaction((tx) => claimAndInsert(tx, attempt));
+}
+
+async function insert(runner: SqlRunner, attempt: PlacingAttempt): Promise<Attempt<Placed>> {
+  const { order } = attempt;
+  const inserted = await insertOrder(runner, order);
+  if (inserted.kind === 'refused') return inserted;
+  if (inserted.value === 'new') return created(order);
+  if (!order.timeMade) return attempt.idMade ? created(order) : replayed(order);
+  const stored = await readOrder(runner, order);
+  if (stored.kind === 'refused') return stored;
+  if (stored.value === undefined) throw new BugError('an order vanished between two statements');
+  return isOurs(attempt, stored.value) ? created(stored.value) : replayed(stored.value);
+}
+
+async function claimAndInsert(tx: SqlRunner, attempt: PlacingAttempt): Promise<Attempt<Placed>> {
+  const { order, key } = attempt;
+  if (key === undefined) throw new BugError('no key to claim');
+  const claimed = await claimKey(tx, {
+    bucket: order.bucket,
+    scope: 'orders',
+    keyHash: key.hash,
+    requestHash: key.request,
+    resourceId: order.orderId,
+    createdAt: order.createdAt,
+  });
+  if (claimed.kind === 'refused') return claimed;
+  return claimed.isNew ? await insert(tx, attempt) : await replayClaim(tx, attempt, claimed);
+}
+
+/** The first answer again. The record alone can tell it, should the order have left this user since. */
+async function replayClaim(
+  tx: SqlRunner,
+  attempt: PlacingAttempt,
+  claimed: Claimed,
+): Promise<Attempt<Placed>> {
+  const orderId = claimed.resourceId as OrderId;
+  const found = await readOrder(tx, { ...attempt.order, orderId });
+  if (found.kind === 'refused') return found;
+  const { userId, amountCents, createdAt, timeMade } = attempt.order;
+  const first = found.value ?? {
+    orderId,
+    userId,
+    amountCents,
+    createdAt: timeMade ? claimed.createdAt : createdAt,
+  };
+  return isOurs(attempt, first) ? created(first) : replayed(first);
+}
+
+/**
+ * True when the stored order was written by an earlier try of this same request, whose answer was lost on the way:
+ * a made id is nobody else's; otherwise it takes a repeated try and our own time stamp.
+ */
+function isOurs(attempt: PlacingAttempt, stored: Order): boolean {
+  if (attempt.tries > 1 && attempt.order.timeMade) {
+    return stored.orderId === attempt.order.orderId && stored.createdAt === attempt.order.createdAt;
+  }
+  return attempt.idMade && stored.orderId === attempt.order.orderId;
+}
+
+function created(order: Order): Attempt<Placed> {
+  return { kind: 'answered', value: { kind: 'created', order: plain(order) } };
+}
+
+function replayed(order: Order): Attempt<Placed> {
+  return { kind: 'answered', value: { kind: 'replayed', order: plain(order) } };
+}
+
+function plain({ orderId, userId, amountCents, createdAt }: Order): Order {
+  return { orderId, userId, amountCents, createdAt };
+}

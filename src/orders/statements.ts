@@ -1,0 +1,68 @@
+/**
+ * Places one order: fence, existence of the user, idempotency and conflict detection in one round trip
+ * (FACTS-mysql 1, 3). Affected 0: not the owner, or no such user. Otherwise `insertId` 0: new, 1: there already
+ * with the same content, 2: the id is taken by another order.
+ *
+ * - The derived table holds shared locks on the ownership row (the fence) and on the user's row until commit. Without
+ *   the explicit lock clause rows slip in behind a fence under READ COMMITTED.
+ * - A duplicate of the primary key ends in the no-op update, whose only effect is the value of LAST_INSERT_ID.
+ *   INSERT IGNORE would hide truncated values.
+ * - CASTs, because ids of 64 bits compared with text would be compared as doubles.
+ *
+ * Values: order id, amount, created at, user id, bucket, 1 when the time was made by us and does not count as content.
+ */
+export const INSERT_ORDER = `
+INSERT INTO orders (bucket, order_id, user_id, amount_cents, created_at)
+SELECT n.b, n.o, n.u, n.a, n.c
+FROM (
+  SELECT w.bucket b, CAST(? AS SIGNED) o, u.user_id u, CAST(? AS SIGNED) a, CAST(? AS DATETIME(3)) c
+  FROM bucket_ownership w
+  JOIN users u ON u.bucket = w.bucket AND u.user_id = ?
+  WHERE w.bucket = ? AND w.state = 'owned'
+  LOCK IN SHARE MODE
+) n
+ON DUPLICATE KEY UPDATE order_id = IF(
+  LAST_INSERT_ID(IF(
+    orders.user_id = n.u AND orders.amount_cents = n.a AND (orders.created_at = n.c OR ? = 1), 1, 2)),
+  orders.order_id, orders.order_id)`;
+
+/** Why {@link INSERT_ORDER} wrote nothing, in one consistent read. Values: user id, bucket. */
+export const READ_OWNER = `
+SELECT w.state, w.moved_to, u.user_id AS owner_id
+FROM bucket_ownership w
+LEFT JOIN users u ON u.bucket = w.bucket AND u.user_id = ? AND w.state = 'owned'
+WHERE w.bucket = ?`;
+
+/** One order of a user, with the ownership of its bucket. Primary keys only. Values: user id, order id, bucket. */
+export const READ_ORDER = `
+SELECT w.state, w.moved_to, u.user_id AS owner_id, o.order_id, o.amount_cents, o.created_at
+FROM bucket_ownership w
+LEFT JOIN users u ON u.bucket = w.bucket AND u.user_id = ? AND w.state = 'owned'
+LEFT JOIN orders o ON o.bucket = u.bucket AND o.order_id = ? AND o.user_id = u.user_id
+WHERE w.bucket = ?`;
+
+/**
+ * A page of a user's orders, newest first, through `orders_by_user` read backwards. Always at least one row, so that
+ * ownership and the user's existence come back also when there are no orders.
+ * Values (text protocol): user id, bucket, limit.
+ */
+export const READ_FIRST_PAGE = page('');
+
+/**
+ * A later page: the orders after a position. Written so that `created_at` bounds the index range, which a row
+ * comparison does not on every engine. Values (text protocol): user id, created at, created at, order id, bucket, limit.
+ */
+export const READ_NEXT_PAGE = page(
+  'AND o.created_at <= ? AND (o.created_at < ? OR o.order_id < CAST(? AS SIGNED))',
+);
+
+function page(after: string): string {
+  return `
+SELECT w.state, w.moved_to, u.user_id AS owner_id, o.order_id, o.amount_cents, o.created_at
+FROM bucket_ownership w
+LEFT JOIN users u ON u.bucket = w.bucket AND u.user_id = ? AND w.state = 'owned'
+LEFT JOIN orders o ON o.user_id = u.user_id AND o.bucket = u.bucket ${after}
+WHERE w.bucket = ?
+ORDER BY o.created_at DESC, o.order_id DESC
+LIMIT ?`;
+}
