@@ -138,3 +138,8 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   }
   return Object.freeze(config);
 }
+
+/** {@link loadConfig} of this process's environment. */
+export function configFromEnvironment(): Config {
+  return loadConfig(process.env);
+}

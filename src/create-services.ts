@@ -1,0 +1,62 @@
+import { randomUUID } from 'node:crypto';
+import type { Config } from './config.ts';
+import { createShardedDatabase } from './database/sharded-database.ts';
+import { type Clock, systemClock } from './kernel/clock.ts';
+import type { Logger } from './kernel/logger.ts';
+import { noopProbe, type Probe } from './kernel/probe.ts';
+import type { Services } from './services.ts';
+import { createBlobStore } from './storage/blob-store.ts';
+import { createBucketMapCache } from './storage/bucket-map-cache.ts';
+import { createBucketMapStore } from './storage/bucket-map-store.ts';
+import { createStorageClients, type StorageClients } from './storage/clients.ts';
+import type { BucketMapSource } from './storage/contracts.ts';
+import { createIdGenerator, startUnrefTimer } from './storage/id-generator.ts';
+import { createQueueStore } from './storage/queue-store.ts';
+import { createVersionedBlobs } from './storage/versioned-blobs.ts';
+import { createWorkerLeases } from './storage/worker-lease.ts';
+
+/** What tests replace; the deployed app takes the defaults. */
+export interface ServiceTools {
+  readonly clock?: Clock;
+  readonly random?: () => number;
+  readonly probe?: Probe;
+}
+
+/** Builds the services from the settings. Does no I/O: connections, leases and the map come with their first use. */
+export function createServices(config: Config, logger: Logger, tools: ServiceTools = {}): Services {
+  const { clock = systemClock, random = Math.random, probe = noopProbe } = tools;
+  const clients = createStorageClients(config, { clock, random });
+  const blobs = createBlobStore(clients);
+  const bucketMap = createMap(config, { clients, blobs, clock, random, logger });
+  const database = createShardedDatabase({ config, bucketMap, clock, logger, random });
+  const ids = createIdGenerator({
+    leases: createWorkerLeases(clients),
+    leaseSeconds: config.WORKER_LEASE_SECONDS,
+    startTimer: startUnrefTimer,
+    ...{ clock, random, logger },
+  });
+  return {
+    ...{ config, clock, logger, probe, random, bucketMap, database, blobs, ids },
+    queues: createQueueStore(clients),
+    close: async () => {
+      await Promise.allSettled([database.close(), ids.close()]);
+    },
+  };
+}
+
+function createMap(
+  config: Config,
+  tools: Pick<Services, 'blobs' | 'clock' | 'random' | 'logger'> & {
+    readonly clients: StorageClients;
+  },
+): BucketMapSource {
+  const { clients, blobs, clock, random, logger } = tools;
+  const store = createBucketMapStore({
+    blobs: createVersionedBlobs(clients, 'control'),
+    list: (...args) => blobs.list(...args),
+    shardNames: config.SHARDS.map((shard) => shard.name),
+    newClusterId: randomUUID,
+    ...{ clock, random, logger },
+  });
+  return createBucketMapCache({ store, cacheMs: config.BUCKET_MAP_CACHE_MS, clock, logger });
+}

@@ -1,0 +1,33 @@
+import { app } from '@azure/functions';
+import { configFromEnvironment } from './config.ts';
+import { createServices } from './create-services.ts';
+import { durableClientInput, orchestrationClient } from './durable/client.ts';
+import { registerRoutes } from './http/handler.ts';
+import { createJsonLogger } from './kernel/logger.ts';
+import { ordersRoutes } from './orders/http.ts';
+import { checkAtStart } from './start-checks.ts';
+import { usersRoutes } from './users/http.ts';
+
+/**
+ * The composition root: settings → services → every slice registered. The Functions worker imports this file on each
+ * cold start, so it opens no connection and waits for nothing; a bad setting stops the app with a message that names it.
+ */
+const config = configFromEnvironment();
+const logger = createJsonLogger({
+  minimum: config.LOG_LEVEL,
+  // The worker forwards the console to the platform's log; standard output alone would be lost on Azure.
+  // oxlint-disable-next-line no-console
+  write: (line) => console.log(line),
+  nowMs: () => Date.now(),
+});
+const services = createServices(config, logger);
+
+// Batches of up to 100 MB stream through; without this the worker would hold each body in memory whole.
+app.setup({ enableHttpStream: true });
+app.hook.appStart(() => checkAtStart(services));
+app.hook.appTerminate(() => services.close());
+
+registerRoutes(app, services, [...usersRoutes, ...ordersRoutes], {
+  input: durableClientInput,
+  clientOf: orchestrationClient,
+});
