@@ -2,11 +2,15 @@ import { backoffMs } from '../kernel/backoff.ts';
 import type { BackoffPolicy } from '../kernel/backoff.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { AppError, RetryableError } from '../kernel/errors.ts';
-import type { ShardId } from '../kernel/ids.ts';
+import type { BucketId, ShardId } from '../kernel/ids.ts';
 import { errorFields } from '../kernel/logger.ts';
 import type { Logger } from '../kernel/logger.ts';
+import type { BucketMap } from '../sharding/bucket-map.ts';
+import { routeBucket } from '../sharding/router.ts';
 import type { Route } from '../sharding/router.ts';
+import type { BucketMapSource } from '../storage/contracts.ts';
 import type { Attempt, Refusal } from './contracts.ts';
+import { withinDeadline } from './time-limit.ts';
 
 /** A fence is held for at most the stall limit of a move (500 ms by default, DESIGN 6): look often, but not in step. */
 const REFUSED_BACKOFF: BackoffPolicy = { firstMs: 10, factor: 1.5, maxMs: 150 };
@@ -17,10 +21,8 @@ const REFUSED_BACKOFF: BackoffPolicy = { firstMs: 10, factor: 1.5, maxMs: 150 };
 const MAX_REDIRECTS = 8;
 
 export interface OwnerCallOptions<T> {
-  /** Route by the map as it is known now. */
-  readonly route: () => Promise<Route>;
-  /** Looks whether there is a newer map; cheap when it was just done. */
-  readonly refreshMap: () => Promise<void>;
+  readonly bucket: BucketId;
+  readonly bucketMap: Pick<BucketMapSource, 'current' | 'refresh'>;
   readonly isConfigured: (shard: ShardId) => boolean;
   readonly attempt: (route: Route) => Promise<Attempt<T>>;
   readonly clock: Pick<Clock, 'monotonicMs' | 'sleep'>;
@@ -54,7 +56,7 @@ export function afterRefusal(refusal: Refusal, shard: ShardId, redirects: number
  * reached. Throws `shard-unavailable` at the deadline; what `attempt` throws otherwise passes unchanged.
  */
 export async function callOwner<T>(options: OwnerCallOptions<T>): Promise<T> {
-  let route = await options.route();
+  let route = await routeBy(options, options.bucketMap.current());
   let redirects = 0;
   for (let refusals = 1; ; refusals++) {
     const outcome = await attemptOrReroute(options, route);
@@ -99,11 +101,21 @@ async function attemptOrReroute<T>(
   }
 }
 
+/** The route by a map that is being read; a store that is slow must not hold the caller past the deadline. */
+async function routeBy<T>(
+  options: OwnerCallOptions<T>,
+  reading: Promise<BucketMap>,
+): Promise<Route> {
+  const { bucket, clock, deadlineAtMs } = options;
+  const late = (): Error =>
+    RetryableError.storageUnavailable({ details: { reason: 'no bucket map in time' } });
+  return routeBucket(await withinDeadline(reading, deadlineAtMs, clock, late), bucket);
+}
+
 /** The route by the newest map, or undefined when the map cannot be read now. */
 async function lookUp<T>(options: OwnerCallOptions<T>): Promise<Route | undefined> {
   try {
-    await options.refreshMap();
-    return await options.route();
+    return await routeBy(options, options.bucketMap.refresh());
   } catch (error) {
     options.logger.log('warn', 'database.map_refresh_failed', errorFields(error));
     return undefined;
@@ -111,7 +123,7 @@ async function lookUp<T>(options: OwnerCallOptions<T>): Promise<Route | undefine
 }
 
 function refreshInBackground<T>(options: OwnerCallOptions<T>): void {
-  options.refreshMap().catch((error: unknown) => {
+  options.bucketMap.refresh().catch((error: unknown) => {
     options.logger.log('warn', 'database.map_refresh_failed', errorFields(error));
   });
 }

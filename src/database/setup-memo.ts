@@ -2,6 +2,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { PermanentError, RetryableError } from '../kernel/errors.ts';
 import type { ShardId } from '../kernel/ids.ts';
 import type { ShardFacts } from './shard-setup.ts';
+import { withinDeadline } from './time-limit.ts';
 
 /** A set-up that failed for good is tried again after this long: somebody may have put it right. */
 const PERMANENT_RETRY_MS = 5_000;
@@ -30,8 +31,6 @@ export function createSetupMemo(
       else if (current === running) current = undefined;
       throw error;
     });
-    // Every caller may have left by the time it fails; the next one hears of it.
-    running.catch(() => undefined);
     return running;
   };
 
@@ -42,20 +41,11 @@ export function createSetupMemo(
         current = undefined;
       }
       current ??= start();
-      const leave = new AbortController();
-      const late = clock
-        .sleep(Math.max(0, deadlineAtMs - clock.monotonicMs()), leave.signal)
-        .then((): never => {
-          throw RetryableError.shardUnavailable(shardId, {
-            details: { reason: 'the shard is still being set up' },
-          });
-        });
-      try {
-        return await Promise.race([current, late]);
-      } finally {
-        late.catch(() => undefined); // The abort below rejects it.
-        leave.abort();
-      }
+      return withinDeadline(current, deadlineAtMs, clock, () =>
+        RetryableError.shardUnavailable(shardId, {
+          details: { reason: 'the shard is still being set up' },
+        }),
+      );
     },
   };
 }

@@ -9,7 +9,6 @@ import type { Route } from '../sharding/router.ts';
 import type { BucketMapSource } from '../storage/contracts.ts';
 import type { Attempt, CallOptions, Shard, ShardedDatabase, ShardStatus } from './contracts.ts';
 import { guardedCall } from './guarded-call.ts';
-import { createMapRefresher } from './map-refresher.ts';
 import { callOwner } from './owner-call.ts';
 import { createShard } from './shard.ts';
 import { inspectShard } from './shard-status.ts';
@@ -43,11 +42,9 @@ export function createShardedDatabase(options: ShardedDatabaseOptions): ShardedD
 class Database implements ShardedDatabase {
   readonly #options: ShardedDatabaseOptions;
   readonly #units: readonly ShardUnit[];
-  readonly #refreshMap: () => Promise<void>;
 
   constructor(options: ShardedDatabaseOptions) {
     this.#options = options;
-    this.#refreshMap = createMapRefresher(options.bucketMap, options.clock);
     this.#units = options.config.SHARDS.map((settings, index) =>
       createShardUnit(index as ShardId, settings, options),
     );
@@ -61,8 +58,8 @@ class Database implements ShardedDatabase {
     const { clock, random, logger } = this.#options;
     const deadlineAtMs = this.#deadlineIn(options.deadlineMs);
     return callOwner<T>({
-      route: () => this.route(bucket),
-      refreshMap: this.#refreshMap,
+      bucket,
+      bucketMap: this.#options.bucketMap,
       isConfigured: (shard) => this.#units[shard] !== undefined,
       attempt: (route) =>
         this.#guarded(this.#unit(route.shard), deadlineAtMs, (shard) => attempt(shard, route)),
