@@ -131,12 +131,12 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
   const { app, settings, server, logger, keys } = parts;
   const rpcPath = `/runtime/rpc/${randomUUID()}`;
   const connections = new QueueConnections(process.env);
-  let triggers: Triggers | undefined;
-  let durable: DurableRuntime | undefined;
+  // Functions may run before all of this exists, and what they use is looked up when they run.
+  const late: { triggers?: Triggers; durable?: DurableRuntime } = {};
   const outputs = new QueueOutputs({
     connections,
     encoding: settings.queues.messageEncoding,
-    onWritten: (connection, queue) => triggers?.wakeQueue(connection, queue),
+    onWritten: (connection, queue) => late.triggers?.wakeQueue(connection, queue),
   });
   const invoker = createInvoker({
     registry: app.registry,
@@ -144,17 +144,19 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
     logger,
     timeoutMs: settings.functionTimeoutMs,
     // Durable clients are the only input binding that passes indexing.
-    resolveInput: () => ({ string: durable?.clientInput() ?? '{}' }),
+    resolveInput: () => ({ string: late.durable?.clientInput() ?? '{}' }),
     writeOutputs: (request) => outputs.write(request),
   });
-  triggers = createTriggers({
+  const triggers = createTriggers({
     ...parts,
     functions: app.functions,
     connections,
     queueSettings: settings.queues,
     invoker,
   });
-  durable = await createDurable(parts, invoker, rpcPath);
+  const durable = await createDurable(parts, invoker, rpcPath);
+  late.triggers = triggers;
+  if (durable !== undefined) late.durable = durable;
   const admin = {
     origin: server.origin,
     functions: app.functions,

@@ -96,7 +96,7 @@ export function createDispatcher(options: DispatchOptions): RequestHandler {
 async function admin(options: DispatchOptions, exchange: Exchange): Promise<void> {
   const path = exchange.url.pathname.slice('/admin'.length);
   if (path !== '/host/ping' && !isAllowed(options.keys, 'admin', exchange)) {
-    exchange.sendEmpty(response, 401);
+    sendEmpty(exchange.response, 401);
     return;
   }
   await handleAdmin(options.admin, { ...exchange, path });

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import { beforeEach, expect, test } from 'vitest';
+import { spawnHost, type SpawnedHost } from './support/spawn-host.ts';
+
+let host: SpawnedHost;
+
+beforeEach(async () => {
+  host = await spawnHost({ app: 'esm-app' });
+});
+
+test('a large upload streams through, with route parameters and repeated query values', async () => {
+  const chunk = new Uint8Array(1_000_000).fill(7);
+  const hash = createHash('sha256');
+  let sent = 0;
+  const body = new ReadableStream({
+    pull(controller) {
+      if (sent === 40) controller.close();
+      else controller.enqueue(chunk);
+      if (sent < 40) hash.update(chunk);
+      sent += 1;
+    },
+  });
+  const response = await host.fetch('/digest/big?q=1&q=2', {
+    method: 'POST',
+    body,
+    duplex: 'half',
+  } as RequestInit);
+  expect(await response.json()).toEqual({
+    label: 'big',
+    query: ['1', '2'],
+    bytes: 40_000_000,
+    sha256: hash.digest('hex'),
+    url: `${host.origin}/digest/big?q=1&q=2`,
+  });
+});
+
+test('a response arrives piece by piece, before the function has ended', async () => {
+  const response = await host.fetch('/count/6');
+  const times: number[] = [];
+  let text = '';
+  for await (const part of response.body ?? []) {
+    times.push(performance.now());
+    text += Buffer.from(part as Uint8Array).toString();
+  }
+  expect(text).toBe('1\n2\n3\n4\n5\n6\n');
+  expect(times.length).toBeGreaterThan(2);
+  expect((times.at(-1) ?? 0) - (times[0] ?? 0)).toBeGreaterThan(100);
+});
+
+test('an answer given without reading the upload arrives, cookies included', async () => {
+  const response = await host.fetch('/early', { method: 'POST', body: Buffer.alloc(5_000_000) });
+  expect([response.status, await response.text()]).toEqual([413, 'too much']);
+  expect(response.headers.getSetCookie()).toEqual(['a=b']);
+  expect(response.headers.get('x-ms-invocation-id')).toBeNull();
+});
+
+test('a failing handler is 500 with an empty body, a returned nothing is 204', async () => {
+  const failed = await host.fetch('/fails');
+  expect([failed.status, await failed.text()]).toEqual([500, '']);
+  expect((await host.fetch('/nothing')).status).toBe(204);
+});
+
+test('a body that breaks half-way is seen as broken by the client', async () => {
+  const response = await host.fetch('/cutShort');
+  expect(response.status).toBe(200);
+  await expect(response.text()).rejects.toThrow();
+  expect((await host.fetch('/nothing')).status).toBe(204);
+});
+
+test('a client that goes away does not disturb the host', async () => {
+  const abort = new AbortController();
+  const response = await host.fetch('/count/1000', { signal: abort.signal });
+  await response.body?.getReader().read();
+  abort.abort();
+  const next = await host.fetch('/count/1');
+  expect(await next.text()).toBe('1\n');
+});
+
+test('an ESM app can import the core API by its own name', async () => {
+  const { names, same } = (await (await host.fetch('/core')).json()) as {
+    names: string[];
+    same: boolean;
+  };
+  expect(names).toEqual(expect.arrayContaining(['registerFunction', 'registerHook', 'log']));
+  expect(same).toBe(true);
+});
