@@ -1,5 +1,5 @@
 import type { ContainerClient } from '@azure/storage-blob';
-import type { StorageClients } from './clients.ts';
+import type { Patience, StorageClients } from './clients.ts';
 import type { ContainerName } from './contracts.ts';
 import { failedWith } from './storage-errors.ts';
 
@@ -13,12 +13,14 @@ export interface BlobContainer {
     operation: string,
     run: (container: ContainerClient, signal: AbortSignal) => Promise<T>,
     answers?: readonly string[],
+    patience?: Patience,
   ): Promise<T>;
   /** A call that writes: when there is no container, it is created and the call sent once more. */
   write<T>(
     operation: string,
     run: (container: ContainerClient, signal: AbortSignal) => Promise<T>,
     answers?: readonly string[],
+    patience?: Patience,
   ): Promise<T>;
 }
 
@@ -32,21 +34,21 @@ export function openOwnContainer(clients: StorageClients, name: ContainerName): 
  * trip in the usual case, and a deleted container comes back by itself.
  */
 export function openContainer(clients: StorageClients, name: string): BlobContainer {
-  const read: BlobContainer['read'] = async (operation, run, answers) => {
+  const read: BlobContainer['read'] = async (operation, run, answers, patience) => {
     const container = (await clients.blobs()).getContainerClient(name);
-    return clients.call(operation, (signal) => run(container, signal), answers);
+    return clients.call(operation, (signal) => run(container, signal), answers, patience);
   };
   return {
     read,
-    write: async (operation, run, answers = []) => {
+    write: async (operation, run, answers = [], patience = 'request') => {
       try {
-        return await read(operation, run, [...answers, 'ContainerNotFound']);
+        return await read(operation, run, [...answers, 'ContainerNotFound'], patience);
       } catch (error) {
         if (!failedWith(error, 'ContainerNotFound')) throw error;
         await read('container.create', (container, abortSignal) =>
           container.createIfNotExists({ abortSignal }),
         );
-        return read(operation, run, answers);
+        return read(operation, run, answers, patience);
       }
     },
   };

@@ -104,6 +104,7 @@ export async function downloadRange(
       return { bytes, totalBytes: totalOf(response), etag: response.etag ?? '' };
     },
     [...NOT_THERE, 'InvalidRange', 'ConditionNotMet'],
+    range.offset === 0 ? 'request' : 'stream',
   );
 }
 

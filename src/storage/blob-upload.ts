@@ -36,8 +36,13 @@ export async function uploadStream(
     const id = Buffer.from(`${prefix}-${String(blockIds.length).padStart(6, '0')}`).toString(
       'base64',
     );
-    await container.write('blob.stage-block', (client, abortSignal) =>
-      client.getBlockBlobClient(name).stageBlock(id, block, block.length, { abortSignal }),
+    await container.write(
+      'blob.stage-block',
+      (client, abortSignal) =>
+        client.getBlockBlobClient(name).stageBlock(id, block, block.length, { abortSignal }),
+      [],
+      // The first block tells soon whether the account is there at all.
+      blockIds.length === 0 ? 'request' : 'stream',
     );
     blockIds.push(id);
   }
@@ -52,6 +57,7 @@ async function commit(container: BlobContainer, name: string, blockIds: string[]
       (client, abortSignal) =>
         client.getBlockBlobClient(name).commitBlockList(blockIds, { abortSignal }),
       ['InvalidBlockList'],
+      'stream',
     );
   } catch (cause) {
     if (!failedWith(cause, 'InvalidBlockList')) throw cause;

@@ -71,7 +71,7 @@ export interface StorageClients {
   blobs(): Promise<BlobServiceClient>;
   queues(): Promise<QueueServiceClient>;
   /**
-   * Runs `run` up to {@link TRIES} times, each for at most {@link TRY_TIMEOUT_MS}; `run` must hand `signal` to
+   * Runs `run` as often as `patience` (default `request`) allows, each time for at most {@link TRY_TIMEOUT_MS}; `run` must hand `signal` to
    * the SDK and be safe to repeat. Answers that are not transient (404, 409, 412 …) are thrown as the SDK threw
    * them when `answers` lists their code, else as `storage-unavailable`.
    */
@@ -79,10 +79,17 @@ export interface StorageClients {
     operation: string,
     run: (signal: AbortSignal) => Promise<T>,
     answers?: readonly string[],
+    patience?: Patience,
   ): Promise<T>;
 }
 
-const TRIES = 4;
+/**
+ * How long a call goes on trying while the account does not answer: `request` gives up within a second or two,
+ * `stream` bridges a failover of some ten seconds rather than lose what was streamed so far.
+ */
+export type Patience = 'request' | 'stream';
+
+const TRIES: Readonly<Record<Patience, number>> = { request: 4, stream: 14 };
 /** Far above the service's usual milliseconds, far below what a caller waits for. */
 const TRY_TIMEOUT_MS = 5_000;
 const BETWEEN_TRIES: BackoffPolicy = { firstMs: 50, factor: 3, maxMs: 1_000 };
@@ -119,7 +126,8 @@ export function createStorageClients(
     containerPrefix: tools.containerPrefix ?? '',
     blobs,
     queues,
-    call: (operation, run, answers = []) => callWithRetry(tools, { operation, run, answers }),
+    call: (operation, run, answers = [], patience = 'request') =>
+      callWithRetry(tools, { operation, run, answers, tries: TRIES[patience] }),
   };
 }
 
@@ -138,6 +146,7 @@ async function callWithRetry<T>(
     readonly operation: string;
     readonly run: (signal: AbortSignal) => Promise<T>;
     readonly answers: readonly string[];
+    readonly tries: number;
   },
 ): Promise<T> {
   for (let attempt = 1; ; attempt += 1) {
@@ -149,7 +158,7 @@ async function callWithRetry<T>(
         if (code !== undefined && options.answers.includes(code)) throw error;
         throw toStorageError(options.operation, error);
       }
-      if (attempt === TRIES) throw toStorageError(options.operation, error);
+      if (attempt === options.tries) throw toStorageError(options.operation, error);
       await tools.clock.sleep(backoffMs(BETWEEN_TRIES, attempt, tools.random));
     }
   }
