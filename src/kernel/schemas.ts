@@ -55,13 +55,13 @@ const ID_REQUEST: JsonSchema = {
 export const userIdSchema: z.ZodType<UserId> = valueSchema({
   parse: parseUserId,
   expected: `a user id, ${ID_RANGE},`,
-  schema: { ...ID_REQUEST, description: 'User id, 1 … 2^63-1.', examples: ['1001'] },
+  schema: { ...ID_REQUEST, description: 'User id, 1 … 2^63-1.' },
 });
 
 export const orderIdSchema: z.ZodType<OrderId> = valueSchema({
   parse: parseOrderId,
   expected: `an order id, ${ID_RANGE},`,
-  schema: { ...ID_REQUEST, description: 'Order id, 1 … 2^63-1.', examples: ['5001'] },
+  schema: { ...ID_REQUEST, description: 'Order id, 1 … 2^63-1.' },
 });
 
 export const amountCentsSchema: z.ZodType<AmountCents> = valueSchema({

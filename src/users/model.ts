@@ -19,7 +19,6 @@ export const emailSchema: z.ZodType<Email> = valueSchema({
     maxLength: 254,
     description:
       'Surrounding white space is dropped. Emails are compared in Unicode NFC and lower case.',
-    examples: ['ada@example.com'],
   },
 });
 
