@@ -177,8 +177,9 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
   });
   await durable?.start();
   cleanup.add(() => durable?.stop(0));
-  await triggers.start();
+  // Functions that start at once may call this host's own URLs.
   server.serve(handler);
+  await triggers.start();
   return {
     origin: server.origin,
     functions: app.functions,

@@ -1,0 +1,28 @@
+import { expect, test } from 'vitest';
+import { RequestGate } from '../../../local/host/http/concurrency.ts';
+
+test('requests above maxConcurrentRequests wait in order, above maxOutstandingRequests are refused', async () => {
+  const gate = new RequestGate({ maxConcurrentRequests: 1, maxOutstandingRequests: 3 });
+  const order: string[] = [];
+  const leaveFirst = await gate.enter();
+  const second = gate.enter().then((leave) => {
+    order.push('second');
+    return leave;
+  });
+  const third = gate.enter().then((leave) => {
+    order.push('third');
+    return leave;
+  });
+  expect(await gate.enter()).toBeUndefined();
+  expect(order).toEqual([]);
+  leaveFirst?.();
+  (await second)?.();
+  (await third)?.();
+  expect(order).toEqual(['second', 'third']);
+  expect(await gate.enter()).toBeDefined();
+});
+
+test('-1 means unlimited', async () => {
+  const gate = new RequestGate({ maxConcurrentRequests: -1, maxOutstandingRequests: -1 });
+  for (let count = 0; count < 1000; count += 1) expect(await gate.enter()).toBeDefined();
+});
