@@ -2,8 +2,9 @@ import { app } from '@azure/functions';
 import { configFromEnvironment } from './config.ts';
 import { createServices } from './create-services.ts';
 import { durableClientInput, orchestrationClient } from './durable/client.ts';
-import { registerRoutes } from './http/handler.ts';
+import { registerRoutes, type Route } from './http/handler.ts';
 import { createJsonLogger } from './kernel/logger.ts';
+import { openApiRoute, operationsRoutes } from './operations/http.ts';
 import { ordersRoutes } from './orders/http.ts';
 import { checkAtStart } from './start-checks.ts';
 import { usersRoutes } from './users/http.ts';
@@ -27,7 +28,13 @@ app.setup({ enableHttpStream: true });
 app.hook.appStart(() => checkAtStart(services));
 app.hook.appTerminate(() => services.close());
 
-registerRoutes(app, services, [...usersRoutes, ...ordersRoutes], {
+const routes: Route[] = [
+  ...usersRoutes,
+  ...ordersRoutes,
+  ...operationsRoutes,
+  openApiRoute(() => routes),
+];
+registerRoutes(app, services, routes, {
   input: durableClientInput,
   clientOf: orchestrationClient,
 });
