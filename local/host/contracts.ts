@@ -127,13 +127,6 @@ export interface DurableRuntimeOptions {
   readonly origin: string;
   readonly logger: HostLogger;
   readonly clock: Clock;
-  /** With `--auth`: the key that management URLs carry as `code`; absent when nothing is asked for. */
-  readonly systemKey?: string;
-  /**
-   * Where durable clients inside the app call the management API, ending in `/`. It needs no key.
-   * Default: `<origin>/runtime/webhooks/durabletask/`.
-   */
-  readonly rpcBaseUrl?: string;
 }
 
 export interface DurableRuntime {

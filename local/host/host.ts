@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { join, resolve } from 'node:path';
 import type { Clock, DurableRuntime, IndexedFunction } from './contracts.ts';
 import { openApp, type LoadedApp } from './app/app.ts';
@@ -10,6 +9,7 @@ import { lockDataFolder } from './data-folder.ts';
 import { openHostStore, type HostStore } from './host-store.ts';
 import { invokeUrl } from './http/admin.ts';
 import { createDispatcher } from './http/dispatch.ts';
+import { createDurableAccess } from './http/durable-access.ts';
 import { loadKeys, type HostKeys } from './http/keys.ts';
 import { listen, type HttpServer } from './http/server.ts';
 import { captureConsole, createLogger, type LineLogger } from './logger.ts';
@@ -129,7 +129,8 @@ interface Parts {
 
 async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
   const { app, settings, server, logger, keys } = parts;
-  const rpcPath = `/runtime/rpc/${randomUUID()}`;
+  const durableAccess =
+    keys === undefined ? undefined : createDurableAccess(server.origin, keys.system);
   const connections = new QueueConnections(process.env);
   // Functions may run before all of this exists, and what they use is looked up when they run.
   const late: { triggers?: Triggers; durable?: DurableRuntime } = {};
@@ -144,7 +145,10 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
     logger,
     timeoutMs: settings.functionTimeoutMs,
     // Durable clients are the only input binding that passes indexing.
-    resolveInput: () => ({ string: late.durable?.clientInput() ?? '{}' }),
+    resolveInput: () => {
+      const input = late.durable?.clientInput() ?? '{}';
+      return { string: durableAccess?.clientInput(input) ?? input };
+    },
     writeOutputs: (request) => outputs.write(request),
   });
   const triggers = createTriggers({
@@ -154,7 +158,7 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
     queueSettings: settings.queues,
     invoker,
   });
-  const durable = await createDurable(parts, invoker, rpcPath);
+  const durable = await createDurable(parts, invoker);
   late.triggers = triggers;
   if (durable !== undefined) late.durable = durable;
   const admin = {
@@ -172,7 +176,7 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
     keys,
     admin,
     durable,
-    rpcPath,
+    durableAccess,
     logger,
   });
   await durable?.start();
@@ -193,9 +197,8 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
 async function createDurable(
   parts: Parts,
   invoker: TrackingInvoker,
-  rpcPath: string,
 ): Promise<DurableRuntime | undefined> {
-  const { app, settings, server, logger, keys, dataDir, clock } = parts;
+  const { app, settings, server, logger, dataDir, clock } = parts;
   const types = ['orchestrationTrigger', 'activityTrigger', 'entityTrigger', 'durableClient'];
   const isDurable = app.functions.some((fn) =>
     Object.values(fn.bindings).some((binding) => types.some((type) => isType(binding, type))),
@@ -210,8 +213,6 @@ async function createDurable(
     origin: server.origin,
     logger,
     clock,
-    rpcBaseUrl: `${server.origin}${rpcPath}/`,
-    ...(keys === undefined ? {} : { systemKey: keys.system }),
   });
 }
 

@@ -5,6 +5,7 @@ import type { HttpSettings } from '../app/host-json.ts';
 import { isType, textOption } from '../app/indexing.ts';
 import { handleAdmin, sendJson, type AdminOptions } from './admin.ts';
 import { RequestGate } from './concurrency.ts';
+import type { DurableAccess } from './durable-access.ts';
 import { accessLevel, isAllowed, type HostKeys } from './keys.ts';
 import { readBody, requestHeaders, sendEmpty, sendHttpData, toHttpData } from './messages.ts';
 import { parseRouteTemplate } from './route-template.ts';
@@ -23,8 +24,8 @@ export interface DispatchOptions {
   readonly keys: HostKeys | undefined;
   readonly admin: AdminOptions;
   readonly durable: DurableRuntime | undefined;
-  /** Path of the durable client's own way in, which needs no key because it is secret. */
-  readonly rpcPath: string;
+  /** Present together with `keys`. */
+  readonly durableAccess: DurableAccess | undefined;
   readonly logger: HostLogger;
 }
 
@@ -72,8 +73,9 @@ export function createDispatcher(options: DispatchOptions): RequestHandler {
     const exchange = { incoming, response, url };
     const lower = url.pathname.toLowerCase();
     if (lower === '/admin' || lower.startsWith('/admin/')) return admin(options, exchange);
-    if (url.pathname.startsWith(`${options.rpcPath}/`)) {
-      return manageDurable(options, exchange, options.rpcPath.length);
+    const rpcPath = options.durableAccess?.rpcPath;
+    if (rpcPath !== undefined && url.pathname.startsWith(`${rpcPath}/`)) {
+      return manageDurable(options, exchange, rpcPath.length);
     }
     if (lower === DURABLE_BASE || lower.startsWith(`${DURABLE_BASE}/`)) {
       if (!isAllowed(options.keys, 'system', exchange)) return sendEmpty(response, 401);
@@ -118,8 +120,15 @@ async function manageDurable(
     headers: requestHeaders(incoming),
     body: (await readBody(incoming)).toString('utf8'),
   });
-  const body = Buffer.from(answer.body);
-  response.writeHead(answer.status, { ...answer.headers, 'content-length': body.length });
+  // Only a 202 hands out URLs; other answers hold the app's own data.
+  const access = answer.status === 202 ? options.durableAccess : undefined;
+  const withKey = (text: string): string => access?.withKey(text) ?? text;
+  const body = Buffer.from(withKey(answer.body));
+  const headers = Object.entries(answer.headers).map(([name, value]) => [name, withKey(value)]);
+  response.writeHead(answer.status, {
+    ...(Object.fromEntries(headers) as Record<string, string>),
+    'content-length': body.length,
+  });
   response.end(body);
 }
 
