@@ -45,9 +45,10 @@ export class JsonArraySplitter {
     for (let at = 0; at < piece.length; at++) {
       const byte = piece[at] as number;
       if (this.#position !== 'element') {
-        this.#outside(byte);
-        from = this.#position === 'element' ? at : at + 1;
+        this.#position = this.#outside(this.#position, byte);
+        from = at + 1;
         if (this.#position !== 'element') continue;
+        from = at;
       }
       if (!this.#endsElement(byte)) continue;
       this.#keep(piece.subarray(from, at));
@@ -64,11 +65,11 @@ export class JsonArraySplitter {
     if (this.#position !== 'end') throw malformed();
   }
 
-  #outside(byte: number): void {
-    if (isSpace(byte)) return;
-    if (this.#position === 'start' && byte === OPEN_ARRAY) this.#position = 'first';
-    else if (this.#position === 'first') this.#position = byte === CLOSE_ARRAY ? 'end' : 'element';
-    else throw malformed();
+  #outside(position: Exclude<Position, 'element'>, byte: number): Position {
+    if (isSpace(byte)) return position;
+    if (position === 'start' && byte === OPEN_ARRAY) return 'first';
+    if (position === 'first') return byte === CLOSE_ARRAY ? 'end' : 'element';
+    throw malformed();
   }
 
   /** Follows strings and nesting; true for the comma or bracket behind an element. */

@@ -1,6 +1,14 @@
-import { z } from 'zod';
+import type { z } from 'zod';
 import { BugError } from '../kernel/errors.ts';
 import type { BlobStore } from '../storage/contracts.ts';
+import {
+  manifestSchema,
+  planSchema,
+  resultSchema,
+  type IngestionResult,
+  type Manifest,
+  type Plan,
+} from './model.ts';
 
 /**
  * The blobs of an ingestion, all below `<ingestionId>/` of the container `ingestions`:
@@ -13,67 +21,6 @@ import type { BlobStore } from '../storage/contracts.ts';
  * - `result.json`            the sum, written once the last chunk is done
  */
 export const CONTAINER = 'ingestions';
-
-export const INGESTION_ID = /^[A-Za-z0-9_-]{1,100}$/;
-
-const count = z.int().min(0);
-
-const manifestSchema = z.strictObject({
-  ingestionId: z.string().regex(INGESTION_ID),
-  /** Blob with the NDJSON, in {@link CONTAINER}. */
-  input: z.string(),
-  bytes: count,
-  /** Of the NDJSON, hex: tells a repeat from another batch under the same id. */
-  sha256: z.string(),
-  /** When it was accepted; orders that name no time get this one. */
-  createdAt: z.string(),
-});
-export type Manifest = z.infer<typeof manifestSchema>;
-
-export const rejectSchema = z.strictObject({
-  /** Line of the NDJSON or position in the JSON array, from 1. */
-  line: z.int().min(1),
-  code: z.string(),
-  message: z.string(),
-});
-export type Reject = z.infer<typeof rejectSchema>;
-
-/** A number of chunks that begin at one shard, `<prefix>/<shard>/<0 … chunks-1>.json`. */
-export const shardPlanSchema = z.strictObject({ shard: count, chunks: count });
-
-export const planSchema = z.strictObject({
-  /** Folder of the chunks: that of the try whose plan was written first. */
-  prefix: z.string(),
-  received: count,
-  /** Refused while partitioning. */
-  rejected: count,
-  rows: count,
-  shards: z.array(shardPlanSchema).max(256),
-});
-export type Plan = z.infer<typeof planSchema>;
-
-export const countsSchema = z.strictObject({
-  inserted: count,
-  duplicates: count,
-  conflicts: count,
-  rejected: count,
-  perShard: z.array(z.strictObject({ shard: count, inserted: count })).max(256),
-});
-/** Figures of an ingestion or of a part of it. `perShard` is ascending by shard, without zeros. */
-export type Counts = z.infer<typeof countsSchema>;
-
-const resultSchema = z.strictObject({
-  ingestionId: z.string(),
-  status: z.enum(['completed', 'failed']),
-  received: count,
-  ...countsSchema.shape,
-  rejects: z.array(rejectSchema),
-  conflicting: z.array(rejectSchema),
-  failure: z.strictObject({ code: z.string(), message: z.string() }).optional(),
-  startedAt: z.string(),
-  finishedAt: z.string(),
-});
-export type IngestionResult = z.infer<typeof resultSchema>;
 
 /** Names and typed contents of an ingestion's blobs. */
 export interface IngestionStore {
