@@ -13,14 +13,32 @@ import {
   waitUntilServing,
 } from './servers/mysql-server.ts';
 import { isPortFree, pickPort } from './servers/ports.ts';
-import { isAlive, type ProcessIdentity } from './servers/process-identity.ts';
-import { generatePassword, type ShardState, stackPaths, type StackState } from './state.ts';
+import {
+  endProcess,
+  isAlive,
+  type ProcessIdentity,
+  signalProcess,
+} from './servers/process-identity.ts';
+import {
+  generatePassword,
+  type ShardState,
+  stackPaths,
+  type StackState,
+  writeState,
+} from './state.ts';
 
+/** How long a server may take to shut down cleanly before it is killed. */
+export const SERVER_GRACE_MS = 30_000;
+export const STORAGE_GRACE_MS = 10_000;
+
+/** Short: its data folder may have been deleted, and then it never ends by itself. */
+const UNRECORDED_GRACE_MS = 5_000;
 const PORT_ATTEMPTS = 3;
 
 /**
- * Finds and starts the servers of one data folder. It edits the state it was given (ports, processes);
- * the caller holds the folder's lock and writes the state down.
+ * Finds, starts and ends the servers of one data folder. It edits the state it was given and writes it
+ * down at every step, so that a caller that is killed leaves nothing running that nobody knows. The
+ * caller holds the folder's lock.
  */
 export class Launcher {
   readonly #dataDir: string;
@@ -56,7 +74,13 @@ export class Launcher {
       adminPassword: generatePassword(),
     };
     this.#state.shards.push(shard);
+    this.save();
     return shard;
+  }
+
+  /** Writes the state down. */
+  save(): void {
+    writeState(this.#dataDir, this.#state);
   }
 
   /** The process of a shard, also one whose starter was killed before it could record it. */
@@ -72,14 +96,15 @@ export class Launcher {
     return findRunningAzurite(stackPaths(this.#dataDir).storageDir);
   }
 
-  /** True when it had to be started. */
+  /** Starts a shard, or lets it go on when it is frozen. True when it had to be started. */
   async startShard(shard: ShardState): Promise<boolean> {
     const running = this.findShard(shard);
-    if (running !== undefined) {
-      shard.process = running;
+    if (running !== undefined && isAlive(shard.process)) {
+      signalProcess(running, 'SIGCONT');
       await waitUntilServing(this.#serverOptions(shard), running);
       return false;
     }
+    await this.#endUnrecorded(running);
     for (let attempt = 1; ; attempt += 1) {
       await this.#ensureFreePort(shard);
       try {
@@ -89,29 +114,50 @@ export class Launcher {
         if (!(error instanceof PortTakenError) || attempt === PORT_ATTEMPTS) throw error;
       }
     }
+    this.save();
     this.#step(`${shard.name} serves on port ${shard.port}`);
     return true;
   }
 
-  /** True when it had to be started. */
+  /** Starts the storage emulator. True when it had to be started. */
   async startStorage(): Promise<boolean> {
     const { storage } = this.#state;
     const running = this.findStorage();
-    if (running !== undefined) {
-      storage.process = running;
+    if (running !== undefined && isAlive(storage.process)) {
       await waitUntilStorageServes(this.#azuriteOptions(), running);
       return false;
     }
+    await this.#endUnrecorded(running);
     for (const service of ['blob', 'queue', 'table'] as const) {
       if (await isPortFree(storage.ports[service])) continue;
       storage.ports[service] = await pickPort(this.#ports());
       this.#step(`The ${service} port was taken; using ${storage.ports[service]}`);
     }
     storage.process = await launchAzurite(this.#azuriteOptions());
+    this.save();
     await waitUntilStorageServes(this.#azuriteOptions(), storage.process);
     const { blob, queue, table } = storage.ports;
     this.#step(`Azurite serves on ports ${blob} (blobs), ${queue} (queues), ${table} (tables)`);
     return true;
+  }
+
+  /** Ends every server of the folder. Returns how many were running. */
+  async stopAll(): Promise<number> {
+    const shards = this.#state.shards.flatMap((shard) => this.findShard(shard) ?? []);
+    const storage = this.findStorage();
+    await Promise.all([
+      ...shards.map((running) => endProcess(running, SERVER_GRACE_MS)),
+      ...(storage === undefined ? [] : [endProcess(storage, STORAGE_GRACE_MS)]),
+    ]);
+    for (const shard of this.#state.shards) delete shard.process;
+    delete this.#state.storage.process;
+    this.save();
+    return shards.length + (storage === undefined ? 0 : 1);
+  }
+
+  /** A server whose starter was killed listens on a port and takes passwords we may not know. */
+  async #endUnrecorded(running: ProcessIdentity | undefined): Promise<void> {
+    if (running !== undefined) await endProcess(running, UNRECORDED_GRACE_MS);
   }
 
   async #ensureFreePort(shard: ShardState): Promise<void> {

@@ -9,8 +9,8 @@ import { endProcess, isAlive, killProcess, signalProcess } from './servers/proce
 import { storageConnectionString } from './servers/azurite.ts';
 import { type ShardConnection, shardConnection } from './settings.ts';
 import { prepareState } from './prepare.ts';
-import { Launcher } from './launcher.ts';
-import { readState, type ShardState, stackPaths, type StackState, writeState } from './state.ts';
+import { Launcher, SERVER_GRACE_MS, STORAGE_GRACE_MS } from './launcher.ts';
+import { readState, type ShardState, stackPaths, type StackState } from './state.ts';
 
 export interface StackOptions {
   /** Holds everything of the stack; made when missing. */
@@ -33,9 +33,8 @@ export interface StackOptions {
 /** How a server is ended: after a clean shutdown, or at once as by a power cut. */
 export type StopMode = 'clean' | 'kill';
 
-const LOCK_TIMEOUT_MS = 5 * 60_000;
-const SERVER_GRACE_MS = 30_000;
-const STORAGE_GRACE_MS = 10_000;
+/** The holder may be fetching a server over a slow line. */
+const LOCK_TIMEOUT_MS = 20 * 60_000;
 
 /**
  * A running set of shards and storage. All knowledge is in the data folder, so that any number of
@@ -94,9 +93,7 @@ export class Stack {
   /** Starts one shard; thaws it when it is frozen. Nothing happens when it runs. */
   startShard(index: number): Promise<void> {
     return this.#exclusively(async (launcher) => {
-      const shard = this.#shard(index);
-      if (shard.process !== undefined) signalProcess(shard.process, 'SIGCONT');
-      await launcher.startShard(shard);
+      await launcher.startShard(this.#shard(index));
     });
   }
 
@@ -146,7 +143,7 @@ export class Stack {
   /** Stops every server of this folder and nothing else. Returns how many were running. */
   stop(options: { readonly deleteData?: boolean } = {}): Promise<number> {
     return this.#exclusively(async (launcher) => {
-      const stopped = await stopAll(launcher, this.#state);
+      const stopped = await launcher.stopAll();
       if (options.deleteData === true) await deleteData(this.dataDir);
       return stopped;
     });
@@ -155,7 +152,7 @@ export class Stack {
   /** Empties all data and starts again, with the same ports and passwords. */
   reset(): Promise<void> {
     return this.#exclusively(async (launcher) => {
-      await stopAll(launcher, this.#state);
+      await launcher.stopAll();
       await deleteData(this.dataDir);
       await launcher.startAll();
     });
@@ -185,11 +182,7 @@ export class Stack {
   #exclusively<T>(action: (launcher: Launcher) => Promise<T>): Promise<T> {
     return lockStack(this.dataDir, this.#onProgress, async () => {
       this.#state = readState(this.dataDir) ?? this.#state;
-      try {
-        return await action(new Launcher(this.dataDir, this.#state, this.#onProgress));
-      } finally {
-        writeState(this.dataDir, this.#state);
-      }
+      return action(new Launcher(this.dataDir, this.#state, this.#onProgress));
     });
   }
 }
@@ -204,7 +197,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
   const state = await lockStack(dataDir, onProgress, async () => {
     const before = readState(dataDir);
     if (options.reset === true && before !== undefined) {
-      await stopAll(new Launcher(dataDir, before, onProgress), before);
+      await new Launcher(dataDir, before, onProgress).stopAll();
     }
     if (options.reset === true) {
       await deleteData(dataDir);
@@ -213,11 +206,8 @@ export async function startStack(options: StackOptions): Promise<Stack> {
     const prepared = await prepareState(options.reset === true ? undefined : before, options);
     const launcher = new Launcher(dataDir, prepared, onProgress);
     while (prepared.shards.length < (options.shards ?? 3)) await launcher.addShard();
-    try {
-      await launcher.startAll();
-    } finally {
-      writeState(dataDir, prepared);
-    }
+    launcher.save();
+    await launcher.startAll();
     return prepared;
   });
   return new Stack(dataDir, state, onProgress);
@@ -244,18 +234,6 @@ function lockStack<T>(
     },
     action,
   );
-}
-
-async function stopAll(launcher: Launcher, state: StackState): Promise<number> {
-  const shards = state.shards.flatMap((shard) => launcher.findShard(shard) ?? []);
-  const storage = launcher.findStorage();
-  await Promise.all([
-    ...shards.map((running) => endProcess(running, SERVER_GRACE_MS)),
-    ...(storage === undefined ? [] : [endProcess(storage, STORAGE_GRACE_MS)]),
-  ]);
-  for (const shard of state.shards) delete shard.process;
-  delete state.storage.process;
-  return shards.length + (storage === undefined ? 0 : 1);
 }
 
 async function deleteData(dataDir: string): Promise<void> {

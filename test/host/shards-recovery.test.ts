@@ -137,7 +137,7 @@ describe.each(['mysql', 'mariadb'] as const)('a stack of %s', (engine) => {
   test('storage can be stopped and started', async () => {
     const url = `${/BlobEndpoint=([^;]+)/.exec(stack.storageConnectionString)?.[1]}`;
     await stack.stopStorage('kill');
-    await expect(fetch(url)).rejects.toThrow();
+    await expect(fetch(url)).rejects.toThrow('fetch failed');
     await stack.startStorage();
     expect((await fetch(url)).status).toBeGreaterThan(0);
   });

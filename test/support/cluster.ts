@@ -27,9 +27,9 @@ export interface TestDatabases {
   /** Begins the names of this file's containers, queues and tables; plain `[a-z0-9]`. */
   readonly prefix: string;
   /** Starts what a test left stopped or frozen. For `afterEach`. */
-  recover(): Promise<void>;
+  readonly recover: () => Promise<void>;
   /** Recovers, and drops the databases. For `afterAll`. */
-  drop(): Promise<void>;
+  readonly drop: () => Promise<void>;
 }
 
 /**

@@ -123,13 +123,14 @@ async function resolvePackages(
 async function sourceLines(suite: string | undefined): Promise<string[]> {
   const architecture = await debianArchitecture();
   const keyring = existsSync(KEYRING) ? KEYRING : undefined;
-  const { codename } = readRelease();
-  const own = machineSources(codename);
+  const { id, codename } = readRelease();
+  // Relatives of Debian have archives of their own, with other packages.
+  const own = id === 'debian' ? machineSources(codename) : [];
   const fallback = process.env['SHARDLINE_DEBIAN_MIRROR'];
   const main =
     mainArchive(own) ??
     (fallback
-      ? { uri: fallback, suite: codename, components: ['main'], trusted: false }
+      ? { uri: fallback, suite: 'stable', components: ['main'], trusted: false }
       : undefined);
   if (main === undefined) {
     throw new LocalShardsError(

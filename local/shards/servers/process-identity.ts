@@ -89,12 +89,17 @@ function startFromProc(pid: number): string | undefined {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The command name may hold spaces and brackets; the fields after its last bracket are plain.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (fields[0] === 'Z' || fields[0] === 'X') return undefined;
+    if (fields[0] === 'X' || (fields[0] === 'Z' && !hasOtherThreads(pid))) return undefined;
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     return `${boot}:${fields[START_TIME_FIELD]}`;
   } catch {
     return undefined;
   }
+}
+
+/** A killed server shows as ended while threads of it still hold its files, locks and sockets. */
+function hasOtherThreads(pid: number): boolean {
+  return readdirSync(`/proc/${pid}/task`).length > 1;
 }
 
 function startFromPs(pid: number): string | undefined {

@@ -44,7 +44,11 @@ export function serverArguments(settings: ServerSettings): string[] {
     `--init-file=${settings.initFile}`,
     '--skip-name-resolve',
     '--performance-schema=ON',
-    '--max-connections=500',
+    // Together with the next three: 0.4 GB of memory per MySQL server instead of 0.55.
+    '--max-connections=300',
+    '--table-open-cache=800',
+    '--table-definition-cache=600',
+    '--innodb-log-buffer-size=8M',
     '--default-time-zone=+00:00',
     '--character-set-server=utf8mb4',
     `--innodb-buffer-pool-size=${fast ? '128M' : '256M'}`,
