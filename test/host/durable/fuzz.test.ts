@@ -148,10 +148,7 @@ function* runAll(
       tasks.length === 1 && only !== undefined
         ? [yield only]
         : ((yield context.df.Task.all(tasks)) as unknown[]);
-    return results.reduce<number>((sum, result, i) => sum + valueOf(leaves[i] as Leaf, result), 0) <
-      0
-      ? FAILED
-      : total(leaves, results);
+    return total(leaves, results);
   } catch {
     return FAILED;
   }
