@@ -2,7 +2,12 @@ import { app } from '@azure/functions';
 import { configFromEnvironment } from './config.ts';
 import { createServices } from './create-services.ts';
 import { durableClientInput, orchestrationClient } from './durable/client.ts';
+import { registerDurable } from './durable/register.ts';
 import { registerRoutes, type Route } from './http/handler.ts';
+import { ingestionDurable } from './ingestion/activities.ts';
+import { ingestionRoutes } from './ingestion/http.ts';
+import { poisonRoutes } from './ingestion/poison-http.ts';
+import { registerOrdersQueue } from './ingestion/queue.ts';
 import { createJsonLogger } from './kernel/logger.ts';
 import { openApiRoute, operationsRoutes } from './operations/http.ts';
 import { ordersRoutes } from './orders/http.ts';
@@ -31,10 +36,14 @@ app.hook.appTerminate(() => services.close());
 const routes: Route[] = [
   ...usersRoutes,
   ...ordersRoutes,
+  ...ingestionRoutes,
   ...operationsRoutes,
+  ...poisonRoutes,
   openApiRoute(() => routes),
 ];
 registerRoutes(app, services, routes, {
   input: durableClientInput,
   clientOf: orchestrationClient,
 });
+registerDurable(services, [ingestionDurable]);
+registerOrdersQueue(app, services);
