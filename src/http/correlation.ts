@@ -16,7 +16,7 @@ export function traceIdOf(...headers: readonly (string | null | undefined)[]): s
   for (const header of headers) {
     const match = TRACEPARENT.exec(header ?? '');
     // Version 00 has exactly four fields; an invalid header is ignored as a whole.
-    if (match?.[2] !== undefined && (match[1] !== '00' || match[4] === undefined)) return match[2];
+    if (match?.[2] !== undefined && (match[1] !== '00' || match[3] === undefined)) return match[2];
   }
   return randomBytes(16).toString('hex');
 }

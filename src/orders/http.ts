@@ -55,7 +55,9 @@ const listOrdersRoute = defineRoute({
   summary: 'List a user’s orders, newest first',
   params: z.object({ userId: userIdSchema }),
   query: z.strictObject({
-    limit: wholeNumberText({ min: 1, max: MAX_PAGE_SIZE }).default(DEFAULT_PAGE_SIZE),
+    limit: wholeNumberText({ min: 1, max: MAX_PAGE_SIZE })
+      .default(DEFAULT_PAGE_SIZE)
+      .meta({ description: `Default ${DEFAULT_PAGE_SIZE}.` }),
     cursor: z.string().optional().meta({ description: '`nextCursor` of the page before.' }),
   }),
   responses: {
