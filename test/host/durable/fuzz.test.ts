@@ -246,6 +246,6 @@ describe('random orchestrations', () => {
       }
     }
     expect(wrong, `SEED=${seed}`).toEqual([]);
-    expect(host.errors).toEqual([]);
+    host.expectNoErrors();
   }, 300_000);
 });

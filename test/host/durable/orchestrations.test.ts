@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { loadInProcessApp } from './support/in-process-app.ts';
 import { startTestHost, until, type TestHost } from './support/test-host.ts';
 
@@ -174,9 +174,9 @@ beforeAll(async () => {
   host = await startTestHost();
 });
 afterAll(async () => {
-  expect(host.errors).toEqual([]);
   await host.dispose();
 });
+afterEach(() => host.expectNoErrors());
 
 describe('orchestrations', () => {
   it('chains activities', async () => {

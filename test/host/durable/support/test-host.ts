@@ -49,8 +49,8 @@ export interface TestHostOptions {
 export interface TestHost {
   readonly runtime: DurableRuntime;
   readonly dataDir: string;
-  /** Errors logged so far: a test that provokes none may expect this to be empty. */
-  readonly errors: readonly unknown[];
+  /** Throws when the engine has logged an error: nothing that an app does may cause one. */
+  expectNoErrors(): void;
   call(
     method: string,
     pathAndQuery: string,
@@ -100,7 +100,9 @@ function testHost(runtime: DurableRuntime, dataDir: string, errors: unknown[]): 
   const host: TestHost = {
     runtime,
     dataDir,
-    errors,
+    expectNoErrors() {
+      if (errors.length > 0) throw new Error(`the engine logged ${JSON.stringify(errors)}`);
+    },
     async call(method, pathAndQuery, body, headers = {}) {
       const url = new URL(pathAndQuery, 'http://localhost');
       const response = await runtime.manage({
