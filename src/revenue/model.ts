@@ -1,0 +1,177 @@
+import { z } from 'zod';
+import { BugError } from '../kernel/errors.ts';
+import { sumText, timestampText } from '../kernel/schemas.ts';
+import type { Timestamp } from '../kernel/time.ts';
+import { BUCKET_COUNT } from '../sharding/hash.ts';
+
+/** What one shard says about one bucket that it owns, from one statement. */
+export interface BucketSum {
+  /** 0 … 1023. */
+  readonly bucket: number;
+  /** Of the ownership row at that moment; a later owner has a higher one. */
+  readonly epoch: number;
+  readonly orders: number;
+  readonly cents: bigint;
+}
+
+/** All that one shard owned at the moment of its answer. */
+export interface ShardAnswer {
+  readonly shard: number;
+  readonly sums: readonly BucketSum[];
+}
+
+/** Which answer counts for each bucket. */
+export interface Combined {
+  readonly chosen: ReadonlyMap<number, { readonly shard: number; readonly sum: BucketSum }>;
+  /** Buckets that nobody answered for: they moved between two shards' answers. Ascending. */
+  readonly missing: readonly number[];
+}
+
+/**
+ * Chooses one answer per bucket, so that each order counts once although shards answer at different moments (I5).
+ * A bucket that changed hands meanwhile may be in two answers, of which the one of the higher epoch counts (the
+ * other is of an earlier moment), or in none, which is told. Throws `BugError` when two shards claim one epoch.
+ */
+export function combine(answers: readonly ShardAnswer[]): Combined {
+  const chosen = new Map<number, { readonly shard: number; readonly sum: BucketSum }>();
+  for (const { shard, sums } of answers) {
+    for (const sum of sums) {
+      const before = chosen.get(sum.bucket);
+      if (before !== undefined && before.sum.epoch === sum.epoch && before.shard !== shard) {
+        throw new BugError('two shards own one bucket at the same epoch', {
+          details: { bucketId: sum.bucket, epoch: sum.epoch, shards: [before.shard, shard] },
+        });
+      }
+      if (before === undefined || sum.epoch > before.sum.epoch) {
+        chosen.set(sum.bucket, { shard, sum });
+      }
+    }
+  }
+  const missing = Array.from({ length: BUCKET_COUNT }, (_, bucket) => bucket).filter(
+    (bucket) => !chosen.has(bucket),
+  );
+  return { chosen, missing };
+}
+
+export const shardTotalSchema = z.object({
+  shard: z.int().min(0),
+  totalCents: sumText,
+  orders: z.int().min(0),
+});
+export type ShardTotal = z.infer<typeof shardTotalSchema>;
+
+export const totalSchema = z
+  .object({
+    totalCents: sumText,
+    orders: z.int().min(0),
+    complete: z.boolean(),
+    asOf: timestampText.meta({ description: 'Every order acknowledged before is counted.' }),
+    perShard: z.array(shardTotalSchema),
+    missingShards: z
+      .array(z.int())
+      .optional()
+      .meta({ description: 'Shards that did not answer; only when `complete` is false.' }),
+  })
+  .meta({ id: 'Revenue' });
+export type RevenueTotal = z.infer<typeof totalSchema>;
+
+/** Sums up what was chosen, per shard (all of `shards`, also those with nothing) and in all. */
+export function totalsOf(
+  combined: Combined,
+  shards: readonly number[],
+): { readonly perShard: ShardTotal[]; readonly totalCents: string; readonly orders: number } {
+  const sums = new Map(shards.map((shard) => [shard, { cents: 0n, orders: 0 }]));
+  let cents = 0n;
+  let orders = 0;
+  for (const { shard, sum } of combined.chosen.values()) {
+    const own = sums.get(shard) ?? { cents: 0n, orders: 0 };
+    sums.set(shard, { cents: own.cents + sum.cents, orders: own.orders + sum.orders });
+    cents += sum.cents;
+    orders += sum.orders;
+  }
+  const perShard = [...sums].map(([shard, own]) => ({
+    shard,
+    totalCents: String(own.cents),
+    orders: own.orders,
+  }));
+  return { perShard, totalCents: String(cents), orders };
+}
+
+export const GROUPINGS = ['none', 'day', 'month'] as const;
+export type Grouping = (typeof GROUPINGS)[number];
+
+/** What a report is asked to tell; times are canonical. */
+export interface ReportRequest {
+  /** Inclusive. */
+  readonly from: Timestamp | null;
+  /** Exclusive. */
+  readonly to: Timestamp | null;
+  readonly groupBy: Grouping;
+}
+
+/**
+ * Sums of one group. The key is a number, as the statement groups by it: 20260131 for a day, 202601 for a month, 0
+ * for all. Days and months are UTC.
+ */
+export type GroupSum = readonly [key: number, orders: number, cents: string];
+
+/** More groups than this are refused: a day each for 270 years. It bounds parts and results (I6). */
+export const MAX_GROUPS = 100_000;
+
+/** Adds sums by key. */
+export function mergeGroups(lists: Iterable<readonly GroupSum[]>): GroupSum[] {
+  const merged = new Map<number, { orders: number; cents: bigint }>();
+  for (const list of lists) {
+    for (const [key, orders, cents] of list) {
+      const before = merged.get(key);
+      if (before === undefined) merged.set(key, { orders, cents: BigInt(cents) });
+      else {
+        before.orders += orders;
+        before.cents += BigInt(cents);
+      }
+    }
+  }
+  return [...merged]
+    .toSorted(([a], [b]) => a - b)
+    .map(([key, { orders, cents }]): GroupSum => [key, orders, String(cents)]);
+}
+
+export const reportGroupSchema = z.object({
+  key: z.string().meta({ description: '`YYYY-MM-DD`, `YYYY-MM` or `all`.', examples: ['2026-01'] }),
+  totalCents: sumText,
+  orders: z.int().min(0),
+});
+
+export const reportResultSchema = z
+  .object({
+    totalCents: sumText,
+    orders: z.int().min(0),
+    groups: z
+      .array(reportGroupSchema)
+      .meta({ description: 'Ascending by key, without empty ones.' }),
+  })
+  .meta({ id: 'RevenueReportResult' });
+export type ReportResult = z.infer<typeof reportResultSchema>;
+
+/** The result as a caller sees it. Without grouping there is one group, `all`, also when it is empty. */
+export function reportResult(groups: readonly GroupSum[], groupBy: Grouping): ReportResult {
+  const cents = groups.reduce((sum, [, , own]) => sum + BigInt(own), 0n);
+  const orders = groups.reduce((sum, [, own]) => sum + own, 0);
+  const shown = groupBy === 'none' ? [[0, orders, String(cents)] as const] : groups;
+  return {
+    totalCents: String(cents),
+    orders,
+    groups: shown.map(([key, own, ownCents]) => ({
+      key: groupKey(key, groupBy),
+      totalCents: ownCents,
+      orders: own,
+    })),
+  };
+}
+
+function groupKey(key: number, groupBy: Grouping): string {
+  const text = String(key);
+  if (groupBy === 'none') return 'all';
+  if (groupBy === 'month') return `${text.slice(0, 4)}-${text.slice(4)}`;
+  return `${text.slice(0, 4)}-${text.slice(4, 6)}-${text.slice(6)}`;
+}

@@ -1,0 +1,106 @@
+import { mapBounded } from '../kernel/bounded.ts';
+import { startDeadline } from '../kernel/deadline.ts';
+import type { Deadline } from '../kernel/deadline.ts';
+import { AppError, BugError, RetryableError } from '../kernel/errors.ts';
+import type { BucketId, ShardId } from '../kernel/ids.ts';
+import { timestampOf } from '../kernel/time.ts';
+import type { Services } from '../services.ts';
+import { combine, totalsOf } from './model.ts';
+import type { Combined, RevenueTotal, ShardAnswer } from './model.ts';
+import { sumOneBucket, sumOwnedBuckets } from './store.ts';
+
+export type TotalServices = Pick<Services, 'config' | 'clock' | 'database'>;
+
+/** Buckets asked for one by one at the same time; there are as many as moved within the second that the sum takes. */
+const STRAYS_AT_ONCE = 8;
+
+/**
+ * The revenue of all shards. Each shard sums what it owns, at its own moment; buckets that moved in between are asked
+ * for again at their owner. Throws `shard-unavailable` (retryable) when a shard does not answer in time, unless
+ * `partial` is set: then the shards that did answer are summed and the others named.
+ */
+export async function revenueTotal(
+  services: TotalServices,
+  options: { readonly partial: boolean },
+): Promise<RevenueTotal> {
+  const { config, clock, database } = services;
+  const deadline = startDeadline(clock, config.REVENUE_DEADLINE_MS);
+  // Before the first statement begins: whatever was acknowledged by now is in every snapshot that follows.
+  const asOf = timestampOf(clock.nowMs());
+  if (asOf === undefined) throw new BugError('the clock is outside 1970 … 9999');
+  const away = new Set<number>();
+  const answers = await askShards(services, deadline, options.partial ? away : undefined);
+  const combined = await askStrays(services, answers, deadline, options.partial ? away : undefined);
+  const complete = combined.missing.length === 0;
+  return {
+    ...totalsOf(
+      combined,
+      database.shardIds().filter((shard) => !away.has(shard)),
+    ),
+    complete,
+    asOf,
+    ...(!complete && { missingShards: [...away].toSorted((a, b) => a - b) }),
+  };
+}
+
+/** Every shard's own sums. Without `away` the first shard that is away ends it. */
+async function askShards(
+  services: TotalServices,
+  deadline: Deadline,
+  away: Set<number> | undefined,
+): Promise<ShardAnswer[]> {
+  const { config, database } = services;
+  const ask = async (shard: ShardId): Promise<ShardAnswer> => {
+    const limit = { deadlineMs: deadline.remainingMs() };
+    try {
+      return { shard, sums: await database.onShard(shard, sumOwnedBuckets, limit) };
+    } catch (error) {
+      if (away === undefined || !isAway(error)) throw error;
+      away.add(shard);
+      return { shard, sums: [] };
+    }
+  };
+  return mapBounded(database.shardIds(), config.REVENUE_MAX_SHARDS_AT_ONCE, ask);
+}
+
+/** Completes the answers by the buckets that no shard owned when it was asked, as far as their owners are there. */
+async function askStrays(
+  services: TotalServices,
+  answers: readonly ShardAnswer[],
+  deadline: Deadline,
+  away: Set<number> | undefined,
+): Promise<Combined> {
+  const { database } = services;
+  const found = combine(answers);
+  const ask = async (stray: number): Promise<ShardAnswer | undefined> => {
+    const bucket = stray as BucketId;
+    const { shard: expected } = await database.route(bucket);
+    if (away?.has(expected) === true) return undefined;
+    try {
+      return await database.onOwner(
+        bucket,
+        async (shard) => {
+          const attempt = await sumOneBucket(shard, bucket);
+          if (attempt.kind === 'refused') return attempt;
+          return { kind: 'answered', value: { shard: shard.id, sums: [attempt.value] } };
+        },
+        { deadlineMs: deadline.remainingMs() },
+      );
+    } catch (error) {
+      if (away === undefined || !isAway(error)) throw error;
+      away.add(shardOf(error) ?? expected);
+      return undefined;
+    }
+  };
+  const strays = await mapBounded(found.missing, STRAYS_AT_ONCE, ask);
+  return combine([...answers, ...strays.filter((answer) => answer !== undefined)]);
+}
+
+function isAway(error: unknown): boolean {
+  return error instanceof RetryableError && error.code === 'shard-unavailable';
+}
+
+function shardOf(error: unknown): number | undefined {
+  const shardId = error instanceof AppError ? error.details['shardId'] : undefined;
+  return typeof shardId === 'number' ? shardId : undefined;
+}
