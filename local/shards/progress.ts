@@ -19,6 +19,8 @@ export interface ProgressTarget {
 }
 
 const MEGABYTE = 1_000_000;
+/** Some terminals do not know their width, or call it 0. */
+const DEFAULT_COLUMNS = 80;
 const LIVE_INTERVAL_MS = 100;
 const PLAIN_INTERVAL_MS = 5_000;
 
@@ -51,7 +53,7 @@ export function createProgressPrinter(
   let openLine = false;
 
   const line = (text: string): void => {
-    const fitted = text.slice(0, (target.columns ?? 80) - 1);
+    const fitted = text.slice(0, (target.columns || DEFAULT_COLUMNS) - 1);
     target.write(live ? `\r\u001b[K${fitted}` : `${text}\n`);
     openLine = live;
   };

@@ -45,6 +45,8 @@ type Manifest = z.infer<typeof manifestSchema>;
 export interface FetchOptions {
   readonly engine: Engine;
   readonly cacheDir: string;
+  /** Lines of sources.list(5) to use instead of the machine's own. */
+  readonly sources?: readonly string[];
   readonly onProgress: OnProgress;
 }
 
@@ -93,7 +95,7 @@ async function fetchInto(workDir: string, options: FetchOptions): Promise<void> 
   const { engine, onProgress } = options;
   const step = (message: string): void => onProgress({ kind: 'step', message });
   const wanted = FETCHED[engine];
-  const sources = await sourceLines(wanted.suite);
+  const sources = options.sources ?? (await sourceLines(wanted.suite));
   step(`Fetching ${engineName(engine)} from Debian's archive into the cache (once) …`);
   const apt = createPrivateApt(join(workDir, 'apt'), sources, onProgress);
   await apt.update();

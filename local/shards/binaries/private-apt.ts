@@ -51,11 +51,15 @@ export function createPrivateApt(
 
   return {
     async update() {
-      const label = 'package lists';
-      await whilePolling(
-        () => onProgress({ kind: 'transfer', label, doneBytes: sizeOf(lists) }),
-        apt('apt-get', ['update']),
-      );
+      // apt unpacks a list beside what it downloaded and deletes the download in the end.
+      let doneBytes = 0;
+      const report = (): void => {
+        const bytes = sizeOf(lists, /(Release|\.xz|\.gz|\.bz2|\.zst)$/);
+        if (bytes <= doneBytes) return;
+        doneBytes = bytes;
+        onProgress({ kind: 'transfer', label: 'package lists', doneBytes });
+      };
+      await whilePolling(report, apt('apt-get', ['update']));
     },
     async candidate(packageName) {
       const policy = await apt('apt-cache', ['policy', packageName]);
@@ -73,7 +77,7 @@ export function createPrivateApt(
       const listing = await apt('apt-get', ['--print-uris', 'download', ...packages]);
       const totalBytes = parseUris(listing).reduce((sum, file) => sum + file.bytes, 0);
       const report = (): void => {
-        const doneBytes = Math.min(sizeOf(packageDir), totalBytes);
+        const doneBytes = Math.min(sizeOf(packageDir, /./), totalBytes);
         onProgress({ kind: 'transfer', label, doneBytes, totalBytes });
       };
       await whilePolling(report, apt('apt-get', ['download', ...packages], packageDir));
@@ -152,9 +156,11 @@ async function runTool(tool: string, args: readonly string[], cwd: string): Prom
     });
     return stdout;
   } catch (error) {
-    const said =
-      error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : messageOf(error);
-    const lastLines = said.split('\n').slice(-3).join(' ');
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') {
+      throw new LocalShardsError(`this machine has no ${tool}`, error);
+    }
+    const said = error instanceof Error && 'stderr' in error ? String(error.stderr).trim() : '';
+    const lastLines = (said || messageOf(error)).split('\n').slice(-3).join(' ');
     throw new LocalShardsError(`${tool} ${args.at(-1) ?? ''} failed: ${lastLines}`, error);
   }
 }
@@ -168,12 +174,15 @@ async function whilePolling<T>(report: () => void, work: Promise<T>): Promise<T>
   }
 }
 
-/** Bytes of the files in a folder and its `partial` folder; files come and go while apt works. */
-function sizeOf(dir: string): number {
+/** Bytes of the matching files in a folder and its folders; files come and go while apt works. */
+function sizeOf(dir: string, matching: RegExp): number {
   let bytes = 0;
   for (const entry of readdirSync(dir, { withFileTypes: true })) {
-    if (entry.isDirectory()) bytes += sizeOf(join(dir, entry.name));
-    else bytes += statSync(join(dir, entry.name), { throwIfNoEntry: false })?.size ?? 0;
+    const path = join(dir, entry.name);
+    if (entry.isDirectory()) bytes += sizeOf(path, matching);
+    else if (matching.test(entry.name)) {
+      bytes += statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+    }
   }
   return bytes;
 }

@@ -8,7 +8,8 @@ import { pipeline } from 'node:stream/promises';
 import type { ServerBinary } from '../binaries/server-binary.ts';
 import { LocalShardsError } from '../errors.ts';
 import { logTail } from './detached.ts';
-import { baseArguments } from './server-options.ts';
+import { findByArguments, killProcess } from './process-identity.ts';
+import { baseArguments, dataDirArgument } from './server-options.ts';
 
 export interface InitialiseOptions {
   readonly binary: ServerBinary;
@@ -34,6 +35,9 @@ const SYSTEM_SCRIPTS: readonly (readonly string[])[] = [
 export async function initialiseDataDir(options: InitialiseOptions): Promise<void> {
   const { binary, logFile } = options;
   const draft = `${options.dataDir}.new`;
+  // Left over when its starter was killed; it would write into the new draft.
+  const leftover = findByArguments([binary.program, dataDirArgument(draft)]);
+  if (leftover !== undefined) await killProcess(leftover);
   await rm(draft, { recursive: true, force: true });
   mkdirSync(draft, { recursive: true, mode: 0o700 });
   const common = [
