@@ -104,8 +104,8 @@ export async function openConnection(settings: ConnectionSettings): Promise<Driv
   });
   const connection = createConnection({ ...driverOptions(settings), stream: socket });
   const opened = new OpenConnection(connection, socket);
-  await opened.handshake();
-  await opened.attempt(
+  await opened.handshake(settings.connectTimeoutMs);
+  await opened.send(
     'connect',
     'text',
     sessionSetup(settings.statementTimeoutMs),
@@ -151,31 +151,26 @@ function tlsOptions(shard: ShardSettings): NonNullable<ConnectionOptions['ssl']>
 class OpenConnection implements DriverConnection {
   readonly #connection: Connection;
   readonly #socket: Socket;
+  /** Fails the statements under way: the driver keeps silent about a connection that is closing already. */
+  readonly #underWay = new Set<(error: unknown) => void>();
   #usable = true;
 
   constructor(connection: Connection, socket: Socket) {
     this.#connection = connection;
     this.#socket = socket;
     // Also keeps a connection that dies while idle from ending the process.
-    connection.on('error', () => this.destroy());
-    connection.on('end', () => this.destroy());
-    socket.on('close', () => this.destroy());
+    connection.on('error', (error) => this.#break(error));
+    connection.on('end', () => this.#break(CLOSED_BY_SERVER));
+    socket.on('close', () => this.#break(CLOSED_BY_SERVER));
   }
 
   get usable(): boolean {
     return this.#usable;
   }
 
-  handshake(): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#connection.connect((error) => {
-        if (error === null) {
-          resolve();
-          return;
-        }
-        this.destroy();
-        reject(DatabaseError.from(error, 'connect'));
-      });
+  async handshake(limitMs: number): Promise<void> {
+    await this.#await('connect', limitMs, (done) => {
+      this.#connection.connect((error) => done(error, undefined));
     });
   }
 
@@ -185,46 +180,24 @@ class OpenConnection implements DriverConnection {
     values: readonly SqlValue[],
     limitMs: number,
   ): Promise<unknown> {
-    return this.attempt('statement', protocol, text, values, limitMs);
+    return this.send('statement', protocol, text, values, limitMs);
   }
 
-  attempt(
+  send(
     phase: FailurePhase,
     protocol: Protocol,
     text: string,
     values: readonly SqlValue[],
     limitMs: number,
   ): Promise<unknown> {
-    return new Promise((resolve, reject) => {
-      const fail = (error: unknown): void => {
-        clearTimeout(timer);
-        const known = DatabaseError.from(error, phase);
-        if (known instanceof DatabaseError && known.policy.destroysConnection) this.destroy();
-        reject(known);
-      };
-      const timer = setTimeout(() => fail(timeLimitPassed(phase, limitMs)), limitMs);
-      const done = (error: unknown, result: unknown): void => {
-        if (error) {
-          fail(error);
-          return;
-        }
-        clearTimeout(timer);
-        resolve(result);
-      };
-      try {
-        if (protocol === 'prepared') this.#connection.execute(text, [...values], done);
-        else this.#connection.query(text, [...values], done);
-      } catch (error) {
-        fail(error); // The driver refuses `undefined` among the values this way.
-      }
+    return this.#await(phase, limitMs, (done) => {
+      if (protocol === 'prepared') this.#connection.execute(text, [...values], done);
+      else this.#connection.query(text, [...values], done);
     });
   }
 
   destroy(): void {
-    if (!this.#usable) return;
-    this.#usable = false;
-    this.#connection.destroy();
-    this.#socket.destroy();
+    this.#break(CLOSED_BY_US);
   }
 
   end(): Promise<void> {
@@ -239,7 +212,54 @@ class OpenConnection implements DriverConnection {
       this.#connection.end(finish);
     });
   }
+
+  #break(error: unknown): void {
+    if (!this.#usable) return;
+    this.#usable = false;
+    this.#connection.destroy();
+    this.#socket.destroy();
+    for (const fail of this.#underWay) fail(error);
+  }
+
+  /** One exchange with the server, ended by its answer, the limit, or the end of the connection. */
+  #await(
+    phase: FailurePhase,
+    limitMs: number,
+    start: (done: (error: unknown, result: unknown) => void) => void,
+  ): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const settle = (): void => {
+        clearTimeout(timer);
+        this.#underWay.delete(fail);
+      };
+      const fail = (error: unknown): void => {
+        settle();
+        const known = DatabaseError.from(error, phase);
+        const spoilt = !(known instanceof DatabaseError) || known.policy.destroysConnection;
+        if (spoilt || phase === 'connect') this.destroy();
+        reject(known);
+      };
+      const timer = setTimeout(() => fail(timeLimitPassed(phase, limitMs)), limitMs);
+      this.#underWay.add(fail);
+      try {
+        start((error, result) => {
+          if (error) {
+            fail(error);
+            return;
+          }
+          settle();
+          resolve(result);
+        });
+      } catch (error) {
+        fail(error); // The driver refuses `undefined` among the values this way.
+      }
+    });
+  }
 }
+
+/** As the driver reports it when it does. */
+const CLOSED_BY_SERVER = { code: 'PROTOCOL_CONNECTION_LOST' };
+const CLOSED_BY_US = { code: 'ECONNABORTED' };
 
 function timeLimitPassed(phase: FailurePhase, limitMs: number): DatabaseError {
   const kind: FailureKind =

@@ -19,8 +19,7 @@ import {
   TAKE_NAMED_LOCK,
 } from './statements.ts';
 
-/** How long an instance waits for another one that is migrating the same database before it gives up for now. */
-const LOCK_WAIT_SECONDS = 10;
+const DEFAULT_LOCK_WAIT_SECONDS = 10;
 
 /** For one statement of a migration: building an index on a large table takes its time. */
 const STATEMENT_LIMIT_MS = 3_600_000;
@@ -88,6 +87,8 @@ export interface MigrateOptions {
   readonly files: readonly Migration[];
   /** False: only look, and refuse a schema that is behind. */
   readonly apply: boolean;
+  /** How long to wait for another instance that is at it; default 10. */
+  readonly lockWaitSeconds?: number;
   readonly clock: Pick<Clock, 'nowMs'>;
   readonly logger: Logger;
 }
@@ -110,7 +111,10 @@ export async function migrate(session: Session, options: MigrateOptions): Promis
     );
   }
   const lock = `shardline:migrate:${hash('sha256', options.database, 'hex').slice(0, 32)}`;
-  const [row] = await session.select(TAKE_NAMED_LOCK, [lock, LOCK_WAIT_SECONDS]);
+  const [row] = await session.select(TAKE_NAMED_LOCK, [
+    lock,
+    options.lockWaitSeconds ?? DEFAULT_LOCK_WAIT_SECONDS,
+  ]);
   if (Number(row?.['taken']) !== 1) {
     throw RetryableError.shardUnavailable(options.shardId, {
       details: { reason: 'another instance is migrating this shard' },
@@ -187,8 +191,9 @@ async function applyMigration(
   }
   for (let index = before?.done ?? 0; index < statements.length; index++) {
     const number = index + 1;
+    const resumed = before?.begun === number;
     await session.execute(BEGIN_MIGRATION_STATEMENT, [number, version]);
-    await runStatement(session, statements[index] as string, before?.begun === number);
+    await runStatement(session, statements[index] as string, { version, index, resumed });
     await session.execute(END_MIGRATION_STATEMENT, [number, version]);
     await session.command('COMMIT');
   }
@@ -202,7 +207,7 @@ const ALREADY_THERE: ReadonlySet<number> = new Set([1050, 1051, 1060, 1061, 1091
 async function runStatement(
   session: Session,
   statement: string,
-  mayBeThere: boolean,
+  at: { readonly version: number; readonly index: number; readonly resumed: boolean },
 ): Promise<void> {
   // For data changes: they and their log entry commit together. DDL ends the transaction by itself.
   await session.command('START TRANSACTION');
@@ -210,7 +215,15 @@ async function runStatement(
     await session.command(statement, STATEMENT_LIMIT_MS);
   } catch (error) {
     const errno = error instanceof DatabaseError ? driverErrorFields(error.cause).errno : undefined;
-    if (mayBeThere && errno !== undefined && ALREADY_THERE.has(errno)) return;
-    throw error; // The connection is discarded, which rolls back.
+    if (at.resumed && errno !== undefined && ALREADY_THERE.has(errno)) return;
+    if (!at.resumed && errno !== undefined) {
+      // The server refused it, so it had no effect: the next run must not think that it may have. A failure to say so
+      // would hide why.
+      await session.command('ROLLBACK').catch(() => undefined);
+      await session
+        .execute(BEGIN_MIGRATION_STATEMENT, [at.index, at.version])
+        .catch(() => undefined);
+    }
+    throw error;
   }
 }
