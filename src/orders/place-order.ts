@@ -1,4 +1,5 @@
 import type { Attempt, Shard, SqlRunner } from '../database/contracts.ts';
+import { createWriteMemory, type WriteMemory } from '../database/outcome.ts';
 import { claimKey, type Claimed } from '../idempotency/claims.ts';
 import { keyHash, requestHash } from '../idempotency/keys.ts';
 import { BugError } from '../kernel/errors.ts';
@@ -27,13 +28,13 @@ export async function placeOrder(services: Services, command: PlaceOrder): Promi
   const attempt = await prepareAttempt(services, command);
   return await services.database.onOwner(
     attempt.order.bucket,
-    async (shard) => {
-      attempt.tries += 1;
-      await services.probe.reach('orders.beforeInsert');
-      const answer = await tryOn(shard, attempt);
-      await services.probe.reach('orders.afterInsert');
-      return answer;
-    },
+    (shard) =>
+      attempt.memory.watch(async () => {
+        await services.probe.reach('orders.beforeInsert');
+        const answer = await tryOn(shard, attempt);
+        await services.probe.reach('orders.afterInsert');
+        return answer;
+      }),
     { deadlineMs: services.config.REQUEST_DEADLINE_MS },
   );
 }
@@ -43,7 +44,7 @@ interface PlacingAttempt {
   readonly order: BucketOrder;
   readonly idMade: boolean;
   readonly key: { readonly hash: string; readonly request: string } | undefined;
-  tries: number;
+  readonly memory: WriteMemory;
 }
 
 async function prepareAttempt(services: Services, command: PlaceOrder): Promise<PlacingAttempt> {
@@ -68,7 +69,7 @@ async function prepareAttempt(services: Services, command: PlaceOrder): Promise<
             hash: keyHash(userId, idempotencyKey),
             request: requestHash([userId, amountCents, orderId ?? null, createdAt ?? null]),
           },
-    tries: 0,
+    memory: createWriteMemory(),
   };
 }
 
@@ -127,13 +128,13 @@ async function replayClaim(
 
 /**
  * True when the stored order was written by an earlier try of this same request, whose answer was lost on the way:
- * a made id is nobody else's; otherwise it takes a repeated try and our own time stamp.
+ * a made id is nobody else's; otherwise a try must have been lost, and the order must carry our own time stamp.
  */
-function isOurs(attempt: PlacingAttempt, stored: Order): boolean {
-  if (attempt.tries > 1 && attempt.order.timeMade) {
-    return stored.orderId === attempt.order.orderId && stored.createdAt === attempt.order.createdAt;
-  }
-  return attempt.idMade && stored.orderId === attempt.order.orderId;
+function isOurs({ order, idMade, memory }: PlacingAttempt, stored: Order): boolean {
+  if (stored.orderId !== order.orderId) return false;
+  return (
+    idMade || (memory.mayHaveWritten && order.timeMade && stored.createdAt === order.createdAt)
+  );
 }
 
 function created(order: Order): Attempt<Placed> {

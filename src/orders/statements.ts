@@ -42,27 +42,38 @@ LEFT JOIN orders o ON o.bucket = u.bucket AND o.order_id = ? AND o.user_id = u.u
 WHERE w.bucket = ?`;
 
 /**
- * A page of a user's orders, newest first, through `orders_by_user` read backwards. Always at least one row, so that
- * ownership and the user's existence come back also when there are no orders.
- * Values (text protocol): user id, bucket, limit.
+ * A page of a user's orders, newest first. Always at least one row, so that ownership and the user's existence come
+ * back also when there are no orders.
+ *
+ * The inner query reads `orders_by_user` backwards and stops at the limit; joined directly, both engines read and
+ * sort all orders of the user. It does not name the bucket, which follows from the user: with it MySQL 9.7 read the
+ * whole bucket by primary key. Forced, because where one user has most orders of a shard MySQL prefers to scan and sort.
+ * The outer order sorts the one page.
+ * Values (text protocol): user id, limit, user id, bucket.
  */
 export const READ_FIRST_PAGE = page('');
 
 /**
  * A later page: the orders after a position. Written so that `created_at` bounds the index range, which a row
- * comparison does not on every engine. Values (text protocol): user id, created at, created at, order id, bucket, limit.
+ * comparison does not on every engine. Values (text protocol): user id, created at, created at, order id, limit,
+ * user id, bucket.
  */
 export const READ_NEXT_PAGE = page(
-  'AND o.created_at <= ? AND (o.created_at < ? OR o.order_id < CAST(? AS SIGNED))',
+  'AND created_at <= ? AND (created_at < ? OR order_id < CAST(? AS SIGNED))',
 );
 
 function page(after: string): string {
   return `
 SELECT w.state, w.moved_to, u.user_id AS owner_id, o.order_id, o.amount_cents, o.created_at
 FROM bucket_ownership w
+LEFT JOIN (
+  SELECT user_id, order_id, amount_cents, created_at
+  FROM orders FORCE INDEX (orders_by_user)
+  WHERE user_id = ? ${after}
+  ORDER BY created_at DESC, order_id DESC
+  LIMIT ?
+) o ON w.state = 'owned'
 LEFT JOIN users u ON u.bucket = w.bucket AND u.user_id = ? AND w.state = 'owned'
-LEFT JOIN orders o ON o.user_id = u.user_id AND o.bucket = u.bucket ${after}
 WHERE w.bucket = ?
-ORDER BY o.created_at DESC, o.order_id DESC
-LIMIT ?`;
+ORDER BY o.created_at DESC, o.order_id DESC`;
 }

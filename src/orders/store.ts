@@ -74,8 +74,16 @@ export async function readPage(
   const time = after === undefined ? '' : toSqlDatetime(after.createdAt);
   const rows =
     after === undefined
-      ? await runner.query(READ_FIRST_PAGE, [userId, bucket, limit])
-      : await runner.query(READ_NEXT_PAGE, [userId, time, time, after.orderId, bucket, limit]);
+      ? await runner.query(READ_FIRST_PAGE, [userId, limit, userId, bucket])
+      : await runner.query(READ_NEXT_PAGE, [
+          userId,
+          time,
+          time,
+          after.orderId,
+          limit,
+          userId,
+          bucket,
+        ]);
   const refusal = refusalInRow(rows[0]);
   if (refusal !== undefined) return refusal;
   if (isUnknownUser(rows[0])) throw userNotFound(userId);

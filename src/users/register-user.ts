@@ -1,4 +1,5 @@
-import { claimKey, type Claimed } from '../idempotency/claims.ts';
+import { createWriteMemory } from '../database/outcome.ts';
+import { claimKey, type Claim, type Claimed } from '../idempotency/claims.ts';
 import { bucketOfKey, keyHash, requestHash } from '../idempotency/keys.ts';
 import { startDeadline, type Deadline } from '../kernel/deadline.ts';
 import { BugError, PermanentError } from '../kernel/errors.ts';
@@ -40,7 +41,7 @@ export async function registerUser(services: Services, command: RegisterUser): P
   if (createdAt === undefined) throw new BugError('the clock is outside 1970 … 9999');
   const identity = { userId: command.userId ?? (await services.ids.nextUserId()), createdAt };
   if (command.idempotencyKey === undefined) {
-    const mayBeOurs = command.userId === undefined ? 'always' : 'when-repeated';
+    const mayBeOurs = command.userId === undefined ? 'always' : 'after-a-lost-answer';
     const user = await writeUser(services, { identity, command, mayBeOurs, deadline });
     return { kind: 'created', user };
   }
@@ -66,26 +67,28 @@ async function claimRegistration(
   const { identity, command, deadline } = claiming;
   const hash = keyHash('users', command.idempotencyKey ?? '');
   const bucket = bucketOfKey(hash);
-  let tries = 0;
-  const claimed = await services.database.onOwner(
+  const memory = createWriteMemory();
+  const claim: Claim = {
+    bucket,
+    scope: 'users',
+    keyHash: hash,
+    requestHash: requestHash([command.email.address, command.userId ?? null]),
+    resourceId: identity.userId,
+    createdAt: identity.createdAt,
+  };
+  const claimed = await services.database.onOwner<Claimed>(
     bucket,
     async (shard) => {
-      tries += 1;
-      const outcome = await claimKey(shard, {
-        bucket,
-        scope: 'users',
-        keyHash: hash,
-        requestHash: requestHash([command.email.address, command.userId ?? null]),
-        resourceId: identity.userId,
-        createdAt: identity.createdAt,
-      });
+      const outcome = await memory.watch(() => claimKey(shard, claim));
       return outcome.kind === 'refused' ? outcome : { kind: 'answered', value: outcome };
     },
     { deadlineMs: deadline.remainingMs() },
   );
-  // A claim with our own id and time, met on a repeated try, was written by a try whose answer was lost.
+  // A claim with our own id and time, met after a try whose answer was lost, was written by that try.
   const isOurs =
-    tries > 1 && claimed.resourceId === identity.userId && claimed.createdAt === identity.createdAt;
+    memory.mayHaveWritten &&
+    claimed.resourceId === identity.userId &&
+    claimed.createdAt === identity.createdAt;
   return { ...claimed, isNew: claimed.isNew || isOurs };
 }
 
@@ -93,7 +96,7 @@ interface WritingUser {
   readonly identity: Identity;
   readonly command: RegisterUser;
   /** Whether a row found with our id, email and time is our own work: made by a claim, or by a try whose answer was lost. */
-  readonly mayBeOurs: 'always' | 'when-repeated';
+  readonly mayBeOurs: 'always' | 'after-a-lost-answer';
   readonly deadline: Deadline;
 }
 
@@ -104,16 +107,18 @@ async function writeUser(services: Services, writing: WritingUser): Promise<User
     bucket: bucketOf(identity.userId),
     email: command.email,
   };
-  let tries = 0;
-  await services.database.onOwner(
+  const memory = createWriteMemory();
+  await services.database.onOwner<InsertedUser>(
     row.bucket,
     async (shard) => {
-      tries += 1;
-      await services.probe.reach('users.beforeInsert');
-      const inserted = await insertUser(shard, row);
-      await services.probe.reach('users.afterInsert');
+      const inserted = await memory.watch(async () => {
+        await services.probe.reach('users.beforeInsert');
+        const outcome = await insertUser(shard, row);
+        await services.probe.reach('users.afterInsert');
+        return outcome;
+      });
       if (inserted.kind === 'refused') return inserted;
-      const isOurs = mayBeOurs === 'always' || tries > 1;
+      const isOurs = mayBeOurs === 'always' || memory.mayHaveWritten;
       if (inserted.value === 'id-taken' && isOurs) {
         // The user of this very registration may have changed the email since.
         const stored = await readUser(shard, row);
