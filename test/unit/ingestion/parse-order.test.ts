@@ -35,11 +35,9 @@ describe('one line of a batch', () => {
         const text = JSON.stringify(candidate);
         const expected = parseNewOrder(JSON.parse(text));
         const parsed = parseOrderLine(text);
-        if (expected.kind === 'valid') {
-          expect(parsed).toEqual({ kind: 'order', order: expected.order });
-        } else {
-          expect(parsed.kind).toBe('reject');
-        }
+        expect(parsed.kind === 'order' ? parsed.order : 'reject').toEqual(
+          expected.kind === 'valid' ? expected.order : 'reject',
+        );
       }),
       { numRuns: 2000 },
     );
