@@ -11,6 +11,8 @@ import { registerOrdersQueue } from './ingestion/queue.ts';
 import { createJsonLogger } from './kernel/logger.ts';
 import { openApiRoute, operationsRoutes } from './operations/http.ts';
 import { ordersRoutes } from './orders/http.ts';
+import { revenueDurable } from './revenue/activities.ts';
+import { revenueRoutes } from './revenue/http.ts';
 import { checkAtStart } from './start-checks.ts';
 import { usersRoutes } from './users/http.ts';
 
@@ -38,6 +40,7 @@ const routes: Route[] = [
   ...ordersRoutes,
   ...ingestionRoutes,
   ...operationsRoutes,
+  ...revenueRoutes,
   ...poisonRoutes,
   openApiRoute(() => routes),
 ];
@@ -45,5 +48,5 @@ registerRoutes(app, services, routes, {
   input: durableClientInput,
   clientOf: orchestrationClient,
 });
-registerDurable(services, [ingestionDurable]);
+registerDurable(services, [ingestionDurable, revenueDurable]);
 registerOrdersQueue(app, services);
