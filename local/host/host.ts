@@ -8,7 +8,7 @@ import { applyEnvironment, applyTimeZone, readLocalSettings } from './app/local-
 import { lockDataFolder } from './data-folder.ts';
 import { openHostStore, type HostStore } from './host-store.ts';
 import { invokeUrl } from './http/admin.ts';
-import { createDispatcher } from './http/dispatch.ts';
+import { createDispatcher, type Dispatcher } from './http/dispatch.ts';
 import { createDurableAccess } from './http/durable-access.ts';
 import { loadKeys, type HostKeys } from './http/keys.ts';
 import { listen, type HttpServer } from './http/server.ts';
@@ -168,7 +168,7 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
     startFunction: (fn: IndexedFunction, input: string) =>
       startByHand({ invoker, logger }, fn, input),
   };
-  const handler = createDispatcher({
+  const dispatcher = createDispatcher({
     functions: app.functions,
     settings: settings.http,
     invoker,
@@ -182,7 +182,7 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
   await durable?.start();
   cleanup.add(() => durable?.stop(0));
   // Functions that start at once may call this host's own URLs.
-  server.serve(handler);
+  server.serve(dispatcher.handle);
   await triggers.start();
   return {
     origin: server.origin,
@@ -190,7 +190,8 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
     urlOf: (fn) => invokeUrl(admin, fn),
     keys,
     logger,
-    stop: (drainMs = 10_000) => stop({ ...parts, triggers, durable, invoker }, cleanup, drainMs),
+    stop: (drainMs = 10_000) =>
+      stop({ ...parts, dispatcher, triggers, durable, invoker }, cleanup, drainMs),
   };
 }
 
@@ -204,6 +205,7 @@ async function createDurable(
     Object.values(fn.bindings).some((binding) => types.some((type) => isType(binding, type))),
   );
   if (!isDurable) return undefined;
+  // Other apps are not made to open its store.
   const { createDurableRuntime } = await import('./durable/runtime.ts');
   return createDurableRuntime({
     dataDir,
@@ -219,6 +221,7 @@ async function createDurable(
 /** New work stops first, then running work drains, so that nothing is started by what still runs. */
 async function stop(
   parts: Parts & {
+    readonly dispatcher: Dispatcher;
     readonly triggers: Triggers;
     readonly durable: DurableRuntime | undefined;
     readonly invoker: TrackingInvoker;
@@ -226,13 +229,15 @@ async function stop(
   cleanup: Cleanup,
   drainMs: number,
 ): Promise<void> {
-  const { server, triggers, durable, invoker, logger } = parts;
+  const { dispatcher, server, triggers, durable, invoker, logger } = parts;
   const deadline = Date.now() + drainMs;
   logger.log('info', 'stopping', { running: invoker.running(), drainMs });
-  await Promise.all([triggers.stop(drainMs), server.close(drainMs)]);
-  await durable?.stop(Math.max(0, deadline - Date.now()));
-  if (!(await invoker.drain(Math.max(0, deadline - Date.now())))) {
+  const leftMs = (): number => Math.max(0, deadline - Date.now());
+  await Promise.all([triggers.stop(drainMs), dispatcher.close(drainMs)]);
+  await durable?.stop(leftMs());
+  if (!(await invoker.drain(leftMs()))) {
     logger.log('warn', 'stopped_with_running_functions', { running: invoker.running() });
   }
+  await server.close(Math.min(1_000, leftMs()));
   await cleanup.run();
 }

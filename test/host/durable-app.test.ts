@@ -57,3 +57,20 @@ test('with --auth clients need no key, callers of the management API do', async 
   expect(raised.status).toBe(202);
   expect(await waitForOutput(host, waiting.id)).toBe(5);
 });
+
+test('a function that is still running at shutdown can use the durable client', async () => {
+  const host = await spawnHost({ app: 'durable-app' });
+  const running = host.fetch('/api/start/waits?waitMs=1000', { method: 'POST', body: 'null' });
+  await host.waitFor(/start waits 1000/);
+  const ended = host.signal('SIGTERM');
+  await host.waitFor(/host stopping/);
+  expect((await host.fetch('/api/result/x')).status).toBe(503);
+  const response = await running;
+  expect(response.status).toBe(202);
+  const { id } = (await response.json()) as { id: string };
+  expect(await ended).toBe(0);
+  const second = await spawnHost({ app: 'durable-app', dataDir: host.dataDir });
+  expect(await (await second.fetch(`/api/result/${id}`)).json()).toMatchObject({
+    status: 'Running',
+  });
+});

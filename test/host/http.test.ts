@@ -92,7 +92,7 @@ describe('requests and responses', () => {
   });
 
   test('routes choose by precedence, constraint and method, and everything else is 404', async () => {
-    const chosen: Record<string, unknown> = {
+    const chosen: Record<string, object> = {
       '/api/items/latest': { fn: 'itemLatest', params: {} },
       '/API/Items/LATEST': { fn: 'itemLatest', params: {} },
       '/api/items/42': { fn: 'itemById', params: { id: '42' } },
@@ -104,7 +104,7 @@ describe('requests and responses', () => {
       '/api/tree': { fn: 'rest', params: {} },
     };
     for (const [path, expected] of Object.entries(chosen)) {
-      expect(await json(path), path).toEqual(expected);
+      expect({ path, ...(await json(path)) }).toEqual({ path, ...expected });
     }
     for (const path of [
       '/api/items/0',
@@ -114,7 +114,7 @@ describe('requests and responses', () => {
       '/api/files/x',
       '/api/switchedOff',
     ]) {
-      expect((await host.fetch(path)).status, path).toBe(404);
+      expect({ path, status: (await host.fetch(path)).status }).toEqual({ path, status: 404 });
     }
     expect((await host.fetch('/api/items/42', { method: 'DELETE' })).status).toBe(404);
     expect((await host.fetch('/')).status).toBe(200);

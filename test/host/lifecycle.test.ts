@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { spawnCli, spawnHost, temporaryFolder } from './support/spawn-host.ts';
+import { removeAfterTests, spawnCli, spawnHost, temporaryFolder } from './support/spawn-host.ts';
 
 const REPOSITORY = join(import.meta.dirname, '..', '..');
 
@@ -10,6 +10,7 @@ const REPOSITORY = join(import.meta.dirname, '..', '..');
 function makeApp(name: string, files: Readonly<Record<string, string>>): string {
   const folder = join(REPOSITORY, '.shardline', 'test-apps', `${name}-${process.pid}`);
   mkdirSync(folder, { recursive: true });
+  removeAfterTests(folder);
   const all = {
     'package.json': '{ "main": "*.js", "type": "commonjs" }',
     'host.json': '{ "version": "2.0" }',
@@ -58,7 +59,7 @@ describe('stopping', () => {
       expect([response.status, await response.text()]).toEqual([200, 'done']);
       expect(await ended).toBe(0);
       expect(host.output()).toMatch(/slow ends[\s\S]*hook appTerminate/);
-      await expect(host.fetch('/api/echo')).rejects.toThrow();
+      await expect(host.fetch('/api/echo')).rejects.toThrow('fetch failed');
     },
   );
 

@@ -171,6 +171,7 @@ describe('queue output', () => {
     await send('orders', '{"id":"o-10"}');
     await host.waitFor(/needs a value for \{region\}/);
     await host.waitFor(/queue_message_poisoned/);
+    expect(await messagesOf('orders-poison')).toEqual(['{"id":"o-10"}']);
   });
 });
 

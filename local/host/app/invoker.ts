@@ -9,6 +9,7 @@ import {
   type TypedData,
 } from '../contracts.ts';
 import type { LineLogger } from '../logger.ts';
+import { settledWithin } from '../settled-within.ts';
 import type { AppRegistry } from './core-api.ts';
 import type {
   CoreInvocationContext,
@@ -86,10 +87,7 @@ export function createInvoker(options: InvokerOptions): TrackingInvoker {
     async drain(timeoutMs) {
       const deadline = Date.now() + timeoutMs;
       while (running.size > 0 && Date.now() < deadline) {
-        await Promise.race([
-          Promise.allSettled(running),
-          new Promise((resolve) => setTimeout(resolve, Math.max(1, deadline - Date.now())).unref()),
-        ]);
+        await settledWithin(Promise.allSettled(running), deadline - Date.now());
       }
       return running.size === 0;
     },

@@ -50,6 +50,16 @@ function isEsm(file: string, appIsModule: boolean): boolean {
   return extension === '.mjs' || (extension === '.js' && appIsModule);
 }
 
+/** The stack without the message in its middle; before it, syntax errors show the place. */
+function trace(error: unknown): string {
+  const message = errorMessage(error);
+  const stack = errorStack(error);
+  const at = stack.indexOf(message);
+  if (at < 0) return stack;
+  const place = stack.slice(0, at).replace(/[^\n]*$/, '');
+  return `${place}${stack.slice(at + message.length).trimStart()}`;
+}
+
 /**
  * Loads every entry file of the app in order; the app registers its functions meanwhile.
  * Throws {@link HostStartError} naming the file when one cannot be loaded: a partial app never starts.
@@ -63,7 +73,7 @@ export async function loadApp(appDir: string, registry: AppRegistry): Promise<vo
       else createRequire(file)(file);
     } catch (error) {
       throw new HostStartError(
-        `Worker was unable to load entry point "${file}": ${errorMessage(error)}\n${errorStack(error)}`,
+        `Worker was unable to load entry point "${file}": ${errorMessage(error)}\n${trace(error)}`,
         error,
       );
     } finally {

@@ -6,7 +6,9 @@ export class RequestGate {
   readonly #maxConcurrent: number;
   readonly #maxOutstanding: number;
   readonly #waiting: (() => void)[] = [];
+  readonly #onIdle: (() => void)[] = [];
   #running = 0;
+  #isClosed = false;
 
   constructor(limits: {
     readonly maxConcurrentRequests: number;
@@ -17,9 +19,20 @@ export class RequestGate {
     this.#maxOutstanding = unlimited(limits.maxOutstandingRequests);
   }
 
-  /** Waits for a place and returns the function that frees it; undefined when too many are waiting. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Lets nobody in any more, and resolves when all who are in or waiting have left. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#running > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+  }
+
+  /** Waits for a place and returns the function that frees it; undefined when closed or too many wait. */
   async enter(): Promise<(() => void) | undefined> {
-    if (this.#running + this.#waiting.length >= this.#maxOutstanding) return undefined;
+    const isFull = this.#running + this.#waiting.length >= this.#maxOutstanding;
+    if (this.#isClosed || isFull) return undefined;
     if (this.#running >= this.#maxConcurrent) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     } else {
@@ -31,7 +44,8 @@ export class RequestGate {
   #leave(): void {
     const next = this.#waiting.shift();
     // The place passes on directly, so `running` stays the same.
-    if (next === undefined) this.#running -= 1;
-    else next();
+    if (next !== undefined) return next();
+    this.#running -= 1;
+    if (this.#running === 0) for (const resolve of this.#onIdle.splice(0)) resolve();
   }
 }

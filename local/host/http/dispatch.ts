@@ -3,6 +3,7 @@ import type { DurableRuntime, HostLogger, IndexedFunction, Invoker } from '../co
 import { errorMessage, errorStack, HostStartError } from '../app/errors.ts';
 import type { HttpSettings } from '../app/host-json.ts';
 import { isType, textOption } from '../app/indexing.ts';
+import { settledWithin } from '../settled-within.ts';
 import { handleAdmin, sendJson, type AdminOptions } from './admin.ts';
 import { RequestGate } from './concurrency.ts';
 import type { DurableAccess } from './durable-access.ts';
@@ -65,11 +66,20 @@ export function createRoutes(
   });
 }
 
+export interface Dispatcher {
+  readonly handle: RequestHandler;
+  /**
+   * Refuses HTTP functions from now on (503) and waits up to `drainMs` for the running ones. The
+   * durable API stays open meanwhile, because running functions call it through this very server.
+   */
+  close(drainMs: number): Promise<void>;
+}
+
 /** Answers every request of the host: functions, `/admin`, the durable API, the start page. */
-export function createDispatcher(options: DispatchOptions): RequestHandler {
+export function createDispatcher(options: DispatchOptions): Dispatcher {
   const router = new Router(createRoutes(options.functions, options.settings.routePrefix));
   const gate = new RequestGate(options.settings);
-  return async (incoming, response, url) => {
+  const handle: RequestHandler = async (incoming, response, url) => {
     const exchange = { incoming, response, url };
     const lower = url.pathname.toLowerCase();
     if (lower === '/admin' || lower.startsWith('/admin/')) return admin(options, exchange);
@@ -92,6 +102,10 @@ export function createDispatcher(options: DispatchOptions): RequestHandler {
         .end('The local Functions host is running. See /admin/functions.\n');
     }
     return sendEmpty(response, 404);
+  };
+  return {
+    handle,
+    close: async (drainMs) => void (await settledWithin(gate.close(), drainMs)),
   };
 }
 
@@ -149,7 +163,8 @@ async function runGated(
   }
   const leave = await gate.enter();
   if (leave === undefined) {
-    sendEmpty(response, 429, { 'retry-after': '1' });
+    const headers = { 'retry-after': '1', ...(gate.isClosed ? { connection: 'close' } : {}) };
+    sendEmpty(response, gate.isClosed ? 503 : 429, headers);
     return;
   }
   const started = performance.now();

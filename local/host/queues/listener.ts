@@ -3,6 +3,7 @@ import { errorMessage, errorStack } from '../app/errors.ts';
 import type { QueueSettings } from '../app/host-json.ts';
 import type { HostLogger, IndexedFunction, Invoker } from '../contracts.ts';
 import type { HostStore } from '../host-store.ts';
+import { settledWithin } from '../settled-within.ts';
 import { PollingBackoff } from './backoff.ts';
 import { connectionName, queueName, type QueueConnections } from './connections.ts';
 import { HeldMessage, LEASE_SECONDS, type HoldOptions } from './held-message.ts';
@@ -62,12 +63,7 @@ export class QueueListener {
     this.#stopping = true;
     this.#wake();
     await this.#loop;
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, drainMs);
-    });
-    await Promise.race([Promise.allSettled(this.#running), timeout]);
-    clearTimeout(timer);
+    await settledWithin(Promise.allSettled(this.#running), drainMs);
   }
 
   async #poll(): Promise<void> {

@@ -3,6 +3,7 @@ import { textOption } from '../app/indexing.ts';
 import { parseRetryPolicy, withRetries } from '../app/retry.ts';
 import type { Clock, HostLogger, IndexedFunction, Invoker, TypedData } from '../contracts.ts';
 import type { HostStore, TimerRecord } from '../host-store.ts';
+import { settledWithin } from '../settled-within.ts';
 import { formatLocalTime, isSubMinute, parseSchedule, type Schedule } from './schedule.ts';
 
 /**
@@ -130,12 +131,7 @@ export class TimerListener {
   /** Fires no more and waits up to `drainMs` for a run in work. */
   async stop(drainMs: number): Promise<void> {
     this.#stop.abort();
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, drainMs);
-    });
-    await Promise.race([this.#loop, timeout]);
-    clearTimeout(timer);
+    await settledWithin(this.#loop, drainMs);
   }
 
   async #run(plan: TimerPlan): Promise<void> {

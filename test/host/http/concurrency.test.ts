@@ -26,3 +26,15 @@ test('-1 means unlimited', async () => {
   const gate = new RequestGate({ maxConcurrentRequests: -1, maxOutstandingRequests: -1 });
   for (let count = 0; count < 1000; count += 1) expect(await gate.enter()).toBeDefined();
 });
+
+test('a closed gate lets nobody in and tells when the last one has left', async () => {
+  const gate = new RequestGate({ maxConcurrentRequests: -1, maxOutstandingRequests: -1 });
+  const leave = await gate.enter();
+  let isIdle = false;
+  const closed = gate.close().then(() => (isIdle = true));
+  expect(await gate.enter()).toBeUndefined();
+  expect(isIdle).toBe(false);
+  leave?.();
+  await closed;
+  expect(isIdle).toBe(true);
+});

@@ -6,10 +6,7 @@ import { startChild, type Child } from './child.ts';
 const ACCOUNT_KEY =
   'Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==';
 
-const MAIN = join(
-  import.meta.dirname,
-  ...['..', '..', '..', 'node_modules', 'azurite', 'dist', 'src', 'queue', 'main.js'],
-);
+const MAIN = join(import.meta.dirname, '../../../node_modules/azurite/dist/src/queue/main.js');
 
 export interface Azurite extends Child {
   readonly connectionString: string;
@@ -22,8 +19,14 @@ export async function startAzurite(): Promise<Azurite> {
     process.execPath,
     [
       MAIN,
-      ...['--queueHost', '127.0.0.1', '--queuePort', '0', '--inMemoryPersistence'],
-      ...['--skipApiVersionCheck', '--silent', '--disableTelemetry'],
+      '--queueHost',
+      '127.0.0.1',
+      '--queuePort',
+      '0',
+      '--inMemoryPersistence',
+      '--skipApiVersionCheck',
+      '--silent',
+      '--disableTelemetry',
     ],
     process.env,
   );

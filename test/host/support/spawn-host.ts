@@ -1,6 +1,7 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { afterAll } from 'vitest';
 import { startChild, type Child } from './child.ts';
 
 const ROOT = join(import.meta.dirname, '..', '..', '..');
@@ -25,8 +26,21 @@ export interface SpawnedHost extends Child {
 
 /** A new folder for the state of a host, or for an app made by a test. */
 export function temporaryFolder(): string {
-  return mkdtempSync(join(tmpdir(), 'shardline-host-'));
+  const folder = mkdtempSync(join(tmpdir(), 'shardline-host-'));
+  removeAfterTests(folder);
+  return folder;
 }
+
+/** Removes a folder at the end of the test file; hosts that used it are gone by then. */
+export function removeAfterTests(folder: string): void {
+  folders.add(folder);
+}
+
+const folders = new Set<string>();
+
+afterAll(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true, force: true });
+});
 
 /** Starts the host's command line without waiting; for tests of hosts that refuse to start. */
 export function spawnCli(options: SpawnHostOptions): Child & { readonly dataDir: string } {
@@ -34,7 +48,12 @@ export function spawnCli(options: SpawnHostOptions): Child & { readonly dataDir:
   const args = [
     '--disable-warning=ExperimentalWarning',
     join(ROOT, 'local', 'host', 'cli.ts'),
-    ...['--app', resolve(APPS, options.app), '--data', dataDir, '--port', '0'],
+    '--app',
+    resolve(APPS, options.app),
+    '--data',
+    dataDir,
+    '--port',
+    '0',
     ...(options.args ?? []),
   ];
   const child = startChild(process.execPath, args, { ...process.env, ...options.env });

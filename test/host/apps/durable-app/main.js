@@ -20,6 +20,9 @@ app.http('start', {
   extraInputs: [df.input.durableClient()],
   handler: async (request, context) => {
     const client = df.getClient(context);
+    const waitMs = Number(request.query.get('waitMs') ?? 0);
+    console.log(`start waits ${waitMs}`);
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
     const id = await client.startNew(request.params.name, { input: await request.json() });
     return client.createCheckStatusResponse(request, id);
   },
