@@ -1,0 +1,137 @@
+import { describe, expect, test } from 'vitest';
+import type { Shard, ShardedDatabase, SqlRow } from '../../../src/database/contracts.ts';
+import { PermanentError, RetryableError } from '../../../src/kernel/errors.ts';
+import type { ShardId } from '../../../src/kernel/ids.ts';
+import { SUM_OWNED_BUCKETS } from '../../../src/revenue/statements.ts';
+import { revenueTotal } from '../../../src/revenue/total.ts';
+import { createFakeClock, settle } from '../../support/fake-clock.ts';
+import { createFakeServices } from '../../support/fake-services.ts';
+import { createRandom } from '../../support/random.ts';
+
+/** Shards that own buckets with one order of 100 cents each; `between` runs before each question to a shard. */
+function createWorld(shards: number, between: (shard: number) => void = () => undefined) {
+  const buckets = Array.from({ length: 1024 }, (_, bucket) => ({
+    ...{ owner: bucket % shards, epoch: 1, orders: 1 },
+  }));
+  const down = new Map<number, Error>();
+  const asked: number[] = [];
+  let running = 0;
+  let most = 0;
+  const rowOf = (bucket: number): SqlRow => {
+    const { epoch, orders } = buckets[bucket] as (typeof buckets)[number];
+    return { bucket, epoch, orders: String(orders), cents: String(orders * 100) };
+  };
+  const shardOf = (id: number): Shard =>
+    ({
+      id,
+      query: async (text: string, values: readonly unknown[]) => {
+        between(id);
+        running += 1;
+        most = Math.max(most, running);
+        await settle();
+        running -= 1;
+        asked.push(id);
+        const error = down.get(id);
+        if (error !== undefined) throw error;
+        const all = text === SUM_OWNED_BUCKETS;
+        return [...buckets.keys()]
+          .filter((bucket) => buckets[bucket]?.owner === id && (all || bucket === values[0]))
+          .map(rowOf);
+      },
+      select: () => Promise.resolve([{ state: 'gone', epoch: 1, moved_to: null }]),
+    }) as unknown as Shard;
+  const database: Partial<ShardedDatabase> = {
+    shardIds: () => Array.from({ length: shards }, (_, id) => id as ShardId),
+    onShard: (id, run) => run(shardOf(id)),
+    route: (bucket) =>
+      Promise.resolve({ bucket, shard: (bucket % shards) as ShardId, epoch: 1, mapVersion: 1 }),
+    onOwner: async (bucket, attempt) => {
+      for (;;) {
+        const { owner: shard, epoch } = buckets[bucket] as (typeof buckets)[number];
+        const route = { bucket, shard: shard as ShardId, epoch, mapVersion: 1 };
+        const result = await attempt(shardOf(shard), route);
+        if (result.kind === 'answered') return result.value;
+      }
+    },
+  };
+  const services = createFakeServices(
+    { database: database as ShardedDatabase, clock: createFakeClock() },
+    { REVENUE_MAX_SHARDS_AT_ONCE: '2' },
+  );
+  const move = (bucket: number, to: number): void => {
+    const moved = buckets[bucket] as (typeof buckets)[number];
+    buckets[bucket] = { ...moved, owner: to, epoch: moved.epoch + 1 };
+  };
+  return { services, down, asked, move, mostAtOnce: () => most };
+}
+
+const away = (shard: number): Error => RetryableError.shardUnavailable(shard);
+
+describe('the total', () => {
+  test('asks each shard once, no more at a time than allowed', async () => {
+    const { services, asked, mostAtOnce } = createWorld(5);
+    const total = await revenueTotal(services, { partial: false });
+    expect(total).toMatchObject({ totalCents: '102400', orders: 1024, complete: true });
+    expect(total.asOf).toBe('2026-01-01T00:00:00.000Z');
+    expect(total).not.toHaveProperty('missingShards');
+    expect(total.perShard.map(({ shard }) => shard)).toEqual([0, 1, 2, 3, 4]);
+    expect(asked.toSorted()).toEqual([0, 1, 2, 3, 4]);
+    expect(mostAtOnce()).toBe(2);
+  });
+
+  test('is exact while buckets move at every moment', async () => {
+    const random = createRandom();
+    for (let round = 0; round < 30; round += 1) {
+      const world = createWorld(4, () => {
+        for (let n = 0; n < 40; n += 1) world.move(random.below(1024), random.below(4));
+      });
+      const total = await revenueTotal(world.services, { partial: false });
+      expect(total, `seed ${random.seed}`).toMatchObject({ totalCents: '102400', orders: 1024 });
+    }
+  });
+
+  test('fails when a shard is away', async () => {
+    const { services, down } = createWorld(3);
+    down.set(1, away(1));
+    await expect(revenueTotal(services, { partial: false })).rejects.toMatchObject({
+      code: 'shard-unavailable',
+      details: { shardId: 1 },
+    });
+  });
+
+  test('leaves shards out that are away, and names them, when that was asked for', async () => {
+    const { services, down } = createWorld(3);
+    down.set(2, away(2));
+    down.set(0, away(0));
+    expect(await revenueTotal(services, { partial: true })).toMatchObject({
+      totalCents: '34100',
+      orders: 341,
+      complete: false,
+      missingShards: [0, 2],
+      perShard: [{ shard: 1, totalCents: '34100', orders: 341 }],
+    });
+  });
+
+  test('is complete when nothing was away, also when partial was allowed', async () => {
+    const { services } = createWorld(3);
+    const total = await revenueTotal(services, { partial: true });
+    expect(total).toMatchObject({ complete: true, orders: 1024 });
+    expect(total).not.toHaveProperty('missingShards');
+  });
+
+  test('counts a bucket that left a shard in time before it went away', async () => {
+    const { services, down, move } = createWorld(3);
+    move(0, 1);
+    down.set(0, away(0));
+    const total = await revenueTotal(services, { partial: true });
+    expect(total).toMatchObject({ orders: 342 + 341, missingShards: [0] });
+  });
+
+  test('passes on what is not an outage, also when partial was allowed', async () => {
+    const { services, down } = createWorld(3);
+    down.set(1, new PermanentError('configuration-invalid', 'another cluster'));
+    await expect(revenueTotal(services, { partial: true })).rejects.toMatchObject({
+      code: 'configuration-invalid',
+    });
+  });
+});
