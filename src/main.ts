@@ -13,6 +13,7 @@ import { openApiRoute, operationsRoutes } from './operations/http.ts';
 import { ordersRoutes } from './orders/http.ts';
 import { revenueDurable } from './revenue/activities.ts';
 import { revenueRoutes } from './revenue/http.ts';
+import type { Services } from './services.ts';
 import { checkAtStart } from './start-checks.ts';
 import { usersRoutes } from './users/http.ts';
 
@@ -48,5 +49,5 @@ registerRoutes(app, services, routes, {
   input: durableClientInput,
   clientOf: orchestrationClient,
 });
-registerDurable(services, [ingestionDurable, revenueDurable]);
+registerDurable<Services>(services, [ingestionDurable, revenueDurable]);
 registerOrdersQueue(app, services);
