@@ -33,35 +33,13 @@ export function createTimerService(engine: Engine): TimerService {
     wakeAtMs = Number.POSITIVE_INFINITY;
     if (!running) return;
     try {
-      fireDue();
+      fireDue(engine);
+      const nextMs = engine.work.nextTimerMs();
+      if (nextMs !== null) arm(nextMs);
     } catch (error) {
       engine.logger.log('error', 'durable.timers_not_fired', { error });
       arm(engine.clock() + ERROR_PAUSE_MS);
     }
-  }
-
-  function fireDue(): void {
-    const due = engine.work.dueTimers(engine.clock(), MAX_BATCH);
-    if (due.length > 0) {
-      engine.commit((wakes) => {
-        for (const { instanceId, executionId, taskId, fireAtMs } of due) {
-          engine.work.removeTimer(instanceId, taskId);
-          postMessage(engine, wakes, {
-            instanceId,
-            executionId,
-            kind: 'completion',
-            event: {
-              EventType: EventType.TimerFired,
-              EventId: -1,
-              TimerId: taskId,
-              FireAt: new Date(fireAtMs).toISOString(),
-            },
-          });
-        }
-      });
-    }
-    const nextMs = engine.work.nextTimerMs();
-    if (nextMs !== null) arm(nextMs);
   }
 
   function arm(atMs: number): void {
@@ -83,4 +61,26 @@ export function createTimerService(engine: Engine): TimerService {
       clearTimeout(handle);
     },
   };
+}
+
+/** Moves the timers that are due from the store into the inboxes of their orchestrations. */
+function fireDue(engine: Engine): void {
+  const due = engine.work.dueTimers(engine.clock(), MAX_BATCH);
+  if (due.length === 0) return;
+  engine.commit((wakes) => {
+    for (const { instanceId, executionId, taskId, fireAtMs } of due) {
+      engine.work.removeTimer(instanceId, taskId);
+      postMessage(engine, wakes, {
+        instanceId,
+        executionId,
+        kind: 'completion',
+        event: {
+          EventType: EventType.TimerFired,
+          EventId: -1,
+          TimerId: taskId,
+          FireAt: new Date(fireAtMs).toISOString(),
+        },
+      });
+    }
+  });
 }

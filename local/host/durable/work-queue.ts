@@ -27,6 +27,37 @@ interface Lane<T> {
   next: number;
 }
 
+interface Lanes<T> {
+  add(name: string, item: T): void;
+  /** The next item in turn, or `undefined`. */
+  take(): T | undefined;
+  isEmpty(): boolean;
+}
+
+function createLanes<T>(): Lanes<T> {
+  const lanes = new Map<string, Lane<T>>();
+  return {
+    isEmpty: () => lanes.size === 0,
+    add(name, item) {
+      const lane = lanes.get(name);
+      if (lane === undefined) lanes.set(name, { items: [item], next: 0 });
+      else lane.items.push(item);
+    },
+    take() {
+      const first = lanes.entries().next();
+      if (first.done === true) return undefined;
+      const [name, lane] = first.value;
+      const item = lane.items[lane.next];
+      lane.next += 1;
+      const isEmpty = lane.next === lane.items.length;
+      if (isEmpty || lane.next % QUANTUM === 0) lanes.delete(name);
+      // Inserting it again moves the lane behind the others: a Map keeps insertion order.
+      if (!isEmpty && lane.next % QUANTUM === 0) lanes.set(name, lane);
+      return item;
+    },
+  };
+}
+
 /**
  * Creates a queue in which a lane with ten thousand items delays a lane with one item by a few
  * items per other lane, so that a huge fan-out does not starve other orchestrations.
@@ -34,28 +65,15 @@ interface Lane<T> {
  * An item starts on the next turn of the event loop, never inside `push`.
  */
 export function createWorkQueue<T>(options: WorkQueueOptions<T>): WorkQueue<T> {
-  const lanes = new Map<string, Lane<T>>();
+  const lanes = createLanes<T>();
   const running = new Set<Promise<void>>();
   let stopped = false;
   let armed = false;
 
-  function takeNext(): T | undefined {
-    const first = lanes.entries().next();
-    if (first.done === true) return undefined;
-    const [name, lane] = first.value;
-    const item = lane.items[lane.next];
-    lane.next += 1;
-    const isEmpty = lane.next === lane.items.length;
-    if (isEmpty || lane.next % QUANTUM === 0) lanes.delete(name);
-    // Inserting it again moves the lane behind the others: a Map keeps insertion order.
-    if (!isEmpty && lane.next % QUANTUM === 0) lanes.set(name, lane);
-    return item;
-  }
-
   function fill(): void {
     armed = false;
     while (!stopped && running.size < options.limit) {
-      const item = takeNext();
+      const item = lanes.take();
       if (item === undefined) return;
       const job = options.run(item).finally(() => {
         running.delete(job);
@@ -66,17 +84,14 @@ export function createWorkQueue<T>(options: WorkQueueOptions<T>): WorkQueue<T> {
   }
 
   function arm(): void {
-    if (armed || stopped || lanes.size === 0) return;
+    if (armed || stopped || lanes.isEmpty()) return;
     armed = true;
     setImmediate(fill);
   }
 
   return {
     push(item) {
-      const name = options.laneOf(item);
-      const lane = lanes.get(name);
-      if (lane === undefined) lanes.set(name, { items: [item], next: 0 });
-      else lane.items.push(item);
+      lanes.add(options.laneOf(item), item);
       arm();
     },
     async stop() {

@@ -180,6 +180,22 @@ describe('critical sections', () => {
   });
 });
 
+describe('replacing a running instance', () => {
+  it('is possible with AnyState, and gives up its locks', async () => {
+    const other = await startTestHost({
+      settings: { overridableExistingInstanceStates: 'AnyState' },
+    });
+    await other.start('locksAndWaits', null, 'same');
+    await until(async () => {
+      const { body } = await other.call('GET', '/instances/same/stats');
+      return (body as { historyEvents: number }).historyEvents > 5;
+    });
+    await other.start('reads', 'held', 'same');
+    expect((await other.finished('same')).output).toBe(0);
+    await other.dispose();
+  });
+});
+
 describe('the client library', () => {
   it('works against the management API', async () => {
     const server = createServer((request, response) => {

@@ -3,6 +3,7 @@ import type { Engine, Wakes } from '../engine.ts';
 import { EventType, type FailureDetails, type TaskFaulted } from '../turn/history-events.ts';
 import { record, type InstanceRow, type Turn } from '../turn/turn.ts';
 import { postMessage } from './post-message.ts';
+import { releaseLock } from './release-lock.ts';
 import { postStart } from './start-instance.ts';
 
 /** How an instance ends; `output` is JSON text. */
@@ -85,15 +86,6 @@ function failureDetailsOf(row: InstanceRow, ending: Ending): { FailureDetails?: 
       InnerFailure: ending.failureDetails,
     },
   };
-}
-
-function releaseLock(engine: Engine, wakes: Wakes, row: InstanceRow): void {
-  if (row.lock === null) return;
-  for (const entityId of row.lock.entityIds) {
-    engine.entities.post(entityId, { kind: 'release', lockId: row.lock.id, parentId: row.id });
-    wakes.entities.add(entityId);
-  }
-  row.lock = null;
 }
 
 function notifyParent(engine: Engine, wakes: Wakes, row: InstanceRow, ending: Ending): void {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { Engine, Wakes } from '../engine.ts';
 import { EventType } from '../turn/history-events.ts';
 import type { ParentLink } from '../turn/turn.ts';
+import { releaseLock } from './release-lock.ts';
 
 /** A new orchestration; `input` is JSON text. */
 export interface NewInstance {
@@ -35,6 +36,8 @@ export function instanceIdProblem(id: string): string | null {
 export function startInstance(engine: Engine, wakes: Wakes, start: NewInstance): void {
   const nowMs = engine.clock();
   const executionId = randomUUID().replaceAll('-', '');
+  const replaced = engine.instances.get(start.id);
+  if (replaced !== null) releaseLock(engine, wakes, replaced);
   engine.instances.remove(start.id);
   engine.cache.evict(start.id);
   engine.instances.insert({

@@ -32,37 +32,9 @@ export function createExecutionStore(db: DatabaseSync): ExecutionStore {
   const read = readStatements(db);
   const write = writeStatements(db);
 
-  function openTask(instanceId: string, taskId: number, task: OpenTask): void {
-    write.open.run(instanceId, taskId, task.kind, task.retry?.retryId ?? null);
-  }
   return {
-    load(row) {
-      const rows = read.history.all(row.id);
-      const last = rows.at(-1);
-      return {
-        row,
-        history: rows.map((entry) => markPlayed(requiredText(entry, 'json'))),
-        nextEvent: last === undefined ? 0 : requiredNumber(last, 'n') + 1,
-        actions: read.actions
-          .all(row.id)
-          .map((entry) => JSON.parse(requiredText(entry, 'json')) as RecordedAction),
-        open: loadOpenTasks(read, row.id),
-      };
-    },
-    save(turn) {
-      const { state, changes } = turn;
-      const { id } = state.row;
-      for (const json of changes.events) write.event.run(id, state.nextEvent++, markPlayed(json));
-      let n = state.actions.length - changes.newActions.length;
-      for (const action of changes.newActions) write.action.run(id, n++, JSON.stringify(action));
-      for (const taskId of changes.closed) write.close.run(id, taskId);
-      for (const taskId of changes.opened) {
-        const task = state.open.get(taskId);
-        if (task !== undefined) openTask(id, taskId, task);
-      }
-      for (const retry of changes.retries)
-        write.retry.run(id, retry.retryId, JSON.stringify(retry));
-    },
+    load: (row) => loadState(read, row),
+    save: (turn) => saveTurn(write, turn),
     clear(instanceId) {
       write.clearHistory.run(instanceId);
       for (const statement of write.clearPending) statement.run(instanceId);
@@ -80,7 +52,7 @@ export function createExecutionStore(db: DatabaseSync): ExecutionStore {
         .map((row) => ({ n: requiredNumber(row, 'n'), json: requiredText(row, 'json') })),
     removeHistory: (instanceId, n) => void write.removeEvent.run(instanceId, n),
     appendHistory: (instanceId, n, json) => void write.event.run(instanceId, n, json),
-    openTask,
+    openTask: (instanceId, taskId, task) => insertOpenTask(write, instanceId, taskId, task),
     plainTaskIds(instanceId) {
       const ids = new Set<number>();
       for (const row of read.actions.all(instanceId)) {
@@ -121,6 +93,42 @@ function writeStatements(db: DatabaseSync) {
     clearPending: ['activities', 'timers'].map(clear),
     clearRecord: ['actions', 'open_tasks', 'retries'].map(clear),
   };
+}
+
+function loadState(read: ReturnType<typeof readStatements>, row: InstanceRow): InstanceState {
+  const rows = read.history.all(row.id);
+  const last = rows.at(-1);
+  return {
+    row,
+    history: rows.map((entry) => markPlayed(requiredText(entry, 'json'))),
+    nextEvent: last === undefined ? 0 : requiredNumber(last, 'n') + 1,
+    actions: read.actions
+      .all(row.id)
+      .map((entry) => JSON.parse(requiredText(entry, 'json')) as RecordedAction),
+    open: loadOpenTasks(read, row.id),
+  };
+}
+
+function saveTurn(write: ReturnType<typeof writeStatements>, { state, changes }: Turn): void {
+  const { id } = state.row;
+  for (const json of changes.events) write.event.run(id, state.nextEvent++, markPlayed(json));
+  let n = state.actions.length - changes.newActions.length;
+  for (const action of changes.newActions) write.action.run(id, n++, JSON.stringify(action));
+  for (const taskId of changes.closed) write.close.run(id, taskId);
+  for (const taskId of changes.opened) {
+    const task = state.open.get(taskId);
+    if (task !== undefined) insertOpenTask(write, id, taskId, task);
+  }
+  for (const retry of changes.retries) write.retry.run(id, retry.retryId, JSON.stringify(retry));
+}
+
+function insertOpenTask(
+  write: ReturnType<typeof writeStatements>,
+  instanceId: string,
+  taskId: number,
+  task: OpenTask,
+): void {
+  write.open.run(instanceId, taskId, task.kind, task.retry?.retryId ?? null);
 }
 
 function loadOpenTasks(

@@ -41,48 +41,56 @@ export function createInstanceStore(db: DatabaseSync): InstanceStore {
       return row === undefined ? null : readInstance(row);
     },
     insert(row) {
-      insert.run(
-        row.id,
-        row.name,
-        row.version,
-        row.executionId,
-        row.parent?.instanceId ?? null,
-        row.parent?.taskId ?? null,
-        row.parent?.executionId ?? null,
-        row.status,
-        row.input,
-        row.output,
-        row.customStatus,
-        row.createdMs,
-        row.updatedMs,
-        row.nextSeq,
-        row.lastTurnMs,
-        row.lock?.id ?? null,
-        lockSetText(row.lock),
-        row.rewindFrom,
-      );
+      insert.run(...insertValues(row));
     },
     update(row) {
-      update.run(
-        row.executionId,
-        row.status,
-        row.input,
-        row.output,
-        row.customStatus,
-        row.updatedMs,
-        row.nextSeq,
-        row.lastTurnMs,
-        row.lock?.id ?? null,
-        lockSetText(row.lock),
-        row.rewindFrom,
-        row.id,
-      );
+      update.run(...updateValues(row));
     },
     remove(id) {
       for (const statement of removals) statement.run(id);
       removeRow.run(id);
     },
   };
+}
+
+function insertValues(row: InstanceRow): (string | number | null)[] {
+  return [
+    row.id,
+    row.name,
+    row.version,
+    row.executionId,
+    row.parent?.instanceId ?? null,
+    row.parent?.taskId ?? null,
+    row.parent?.executionId ?? null,
+    row.status,
+    row.input,
+    row.output,
+    row.customStatus,
+    row.createdMs,
+    row.updatedMs,
+    row.nextSeq,
+    row.lastTurnMs,
+    row.lock?.id ?? null,
+    lockSetText(row.lock),
+    row.rewindFrom,
+  ];
+}
+
+function updateValues(row: InstanceRow): (string | number | null)[] {
+  return [
+    row.executionId,
+    row.status,
+    row.input,
+    row.output,
+    row.customStatus,
+    row.updatedMs,
+    row.nextSeq,
+    row.lastTurnMs,
+    row.lock?.id ?? null,
+    lockSetText(row.lock),
+    row.rewindFrom,
+    row.id,
+  ];
 }
 
 function lockSetText(lock: HeldLock | null): string | null {

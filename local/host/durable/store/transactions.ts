@@ -26,45 +26,9 @@ export function createTransactions(
   probe: DurableProbe,
   dispatch: (wakes: Wakes) => void,
 ): Transactions {
-  const begin = db.prepare('BEGIN IMMEDIATE');
-  const commit = db.prepare('COMMIT');
-  const rollback = db.prepare('ROLLBACK');
-  const savepoint = db.prepare('SAVEPOINT change');
-  const undo = db.prepare('ROLLBACK TO change');
-  const release = db.prepare('RELEASE change');
+  const commit = createCommit(db, probe, dispatch);
+  const applyAlone = createNestedChange(db);
   let waiting: Waiting[] = [];
-
-  function transact<T>(body: (wakes: Wakes) => T): T {
-    const wakes = noWakes();
-    begin.run();
-    let result;
-    try {
-      result = body(wakes);
-      probe.reach('commit.before');
-      commit.run();
-    } catch (error) {
-      if (db.isTransaction) rollback.run();
-      throw error;
-    }
-    probe.reach('commit.after');
-    dispatch(wakes);
-    return result;
-  }
-
-  function applyAlone<T>(body: (wakes: Wakes) => T, wakes: Wakes): T {
-    const own = noWakes();
-    savepoint.run();
-    try {
-      const result = body(own);
-      release.run();
-      merge(wakes, own);
-      return result;
-    } catch (error) {
-      undo.run();
-      release.run();
-      throw error;
-    }
-  }
 
   function flush(): void {
     const group = waiting;
@@ -72,7 +36,7 @@ export function createTransactions(
     if (group.length === 0) return;
     let commitError: unknown = null;
     try {
-      transact((wakes) => {
+      commit((wakes) => {
         for (const change of group) change.apply(wakes);
       });
     } catch (error) {
@@ -82,7 +46,7 @@ export function createTransactions(
   }
 
   return {
-    commit: transact,
+    commit,
     flush,
     commitSoon: (body) =>
       new Promise((resolve, reject) => {
@@ -100,6 +64,54 @@ export function createTransactions(
         });
         if (waiting.length === 1) setImmediate(flush);
       }),
+  };
+}
+
+/** One change in one transaction of its own. */
+function createCommit(
+  db: DatabaseSync,
+  probe: DurableProbe,
+  dispatch: (wakes: Wakes) => void,
+): Engine['commit'] {
+  const begin = db.prepare('BEGIN IMMEDIATE');
+  const commit = db.prepare('COMMIT');
+  const rollback = db.prepare('ROLLBACK');
+  return (body) => {
+    const wakes = noWakes();
+    begin.run();
+    let result;
+    try {
+      result = body(wakes);
+      probe.reach('commit.before');
+      commit.run();
+    } catch (error) {
+      if (db.isTransaction) rollback.run();
+      throw error;
+    }
+    probe.reach('commit.after');
+    dispatch(wakes);
+    return result;
+  };
+}
+
+/** One change among others of a transaction: undone alone when its body throws. */
+function createNestedChange(db: DatabaseSync) {
+  const savepoint = db.prepare('SAVEPOINT change');
+  const undo = db.prepare('ROLLBACK TO change');
+  const release = db.prepare('RELEASE change');
+  return <T>(body: (wakes: Wakes) => T, wakes: Wakes): T => {
+    const own = noWakes();
+    savepoint.run();
+    try {
+      const result = body(own);
+      release.run();
+      merge(wakes, own);
+      return result;
+    } catch (error) {
+      undo.run();
+      release.run();
+      throw error;
+    }
   };
 }
 
