@@ -95,7 +95,7 @@ describe('an ingestion', () => {
         { userId: users[0], amountCents: 0 },
       ];
       await app.takeIn({ ingestionId, body: ndjson(orders) });
-      await app.run(ingestionId, { redeliver: 1, random: random.next });
+      await app.run(ingestionId, { redeliver: 1, random: () => random.next() });
       expect(await app.status(ingestionId), `SEED=${random.seed}`).toMatchObject({
         received: count + 51,
         inserted: count + 50,
@@ -122,7 +122,7 @@ describe('an ingestion', () => {
     const mortal = createIngestionApp(databases, { settings: SETTINGS, probe });
     const ingestionId = aBatchId();
     await app.takeIn({ ingestionId, body: ndjson(someOrders(3_000)) });
-    const run = await mortal.run(ingestionId, { random: random.next, redeliver: 0.2 });
+    const run = await mortal.run(ingestionId, { random: () => random.next(), redeliver: 0.2 });
     await mortal.instance.database.close();
     expect(run.state, `SEED=${random.seed} ${run.error}`).toBe('completed');
     expect(await app.status(ingestionId), `SEED=${random.seed}`).toMatchObject({
@@ -338,11 +338,11 @@ describe('a message of the queue', () => {
   });
 
   it('of full size is put off through a blob', async () => {
-    await databases.stack.stopShard(1);
     const orders = someOrders(500, { createdAt: '2026-05-01T00:00:00.000000000+00:00' });
     while (Buffer.byteLength(JSON.stringify({ orders })) > 48 * 1024) orders.pop();
     const before = await allOrders();
     const message = { orders };
+    await databases.stack.stopShard(1);
     await deliver(message, 'm-12');
     await databases.stack.startShard(1);
     const copies = await until(waitingOnQueue, (found) => found.length > 0, { timeoutMs: 10_000 });
