@@ -9,7 +9,7 @@ import { lockDataFolder } from './data-folder.ts';
 import { openHostStore, type HostStore } from './host-store.ts';
 import { invokeUrl } from './http/admin.ts';
 import { createDispatcher, type Dispatcher } from './http/dispatch.ts';
-import { createDurableAccess } from './http/durable-access.ts';
+import { createDurableAccess, type DurableAccess } from './http/durable-access.ts';
 import { loadKeys, type HostKeys } from './http/keys.ts';
 import { listen, type HttpServer } from './http/server.ts';
 import { captureConsole, createLogger, type LineLogger } from './logger.ts';
@@ -127,7 +127,15 @@ interface Parts {
   readonly clock: Clock;
 }
 
-async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
+interface Engine {
+  readonly invoker: TrackingInvoker;
+  readonly triggers: Triggers;
+  readonly durable: DurableRuntime | undefined;
+  readonly durableAccess: DurableAccess | undefined;
+}
+
+/** Joins invocations, triggers, outputs and the durable runtime, none of them started yet. */
+async function connect(parts: Parts): Promise<Engine> {
   const { app, settings, server, logger, keys } = parts;
   const durableAccess =
     keys === undefined ? undefined : createDurableAccess(server.origin, keys.system);
@@ -161,6 +169,13 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
   const durable = await createDurable(parts, invoker);
   late.triggers = triggers;
   if (durable !== undefined) late.durable = durable;
+  return { invoker, triggers, durable, durableAccess };
+}
+
+async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
+  const { app, settings, server, logger, keys } = parts;
+  const engine = await connect(parts);
+  const { invoker, triggers, durable, durableAccess } = engine;
   const admin = {
     origin: server.origin,
     functions: app.functions,
@@ -190,8 +205,7 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
     urlOf: (fn) => invokeUrl(admin, fn),
     keys,
     logger,
-    stop: (drainMs = 10_000) =>
-      stop({ ...parts, dispatcher, triggers, durable, invoker }, cleanup, drainMs),
+    stop: (drainMs = 10_000) => stop({ ...parts, ...engine, dispatcher }, cleanup, drainMs),
   };
 }
 
@@ -220,12 +234,7 @@ async function createDurable(
 
 /** New work stops first, then running work drains, so that nothing is started by what still runs. */
 async function stop(
-  parts: Parts & {
-    readonly dispatcher: Dispatcher;
-    readonly triggers: Triggers;
-    readonly durable: DurableRuntime | undefined;
-    readonly invoker: TrackingInvoker;
-  },
+  parts: Parts & Engine & { readonly dispatcher: Dispatcher },
   cleanup: Cleanup,
   drainMs: number,
 ): Promise<void> {
