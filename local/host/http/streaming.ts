@@ -7,6 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { pipeline } from 'node:stream/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { IndexedFunction, InvocationResult, Invoker, TypedData } from '../contracts.ts';
 import {
   BodyTooLargeError,
@@ -36,8 +37,17 @@ const DROPPED = new Set([
 ]);
 const HIDDEN_IN_RESPONSE = new Set(['x-ms-invocation-id', 'connection', 'keep-alive']);
 
-/** The library's server closes idle connections after 5 s; Node's agent follows its hint. */
-const agent = new Agent({ keepAlive: true });
+/**
+ * A connection of its own for each request. One that is kept may be closed by the library's server in the moment
+ * it is used again; the request is lost then, and the invocation waits for it for ever. The server is still asked to
+ * keep it open, or it would cut an upload that it answered early, and the answer with it.
+ */
+const agent = new Agent({ keepAlive: true, maxFreeSockets: 0 });
+
+/** A caller that was answered before its upload ended may go on for so long; then the connection is cut. */
+const LINGER_MS = 5_000;
+/** An invocation whose request was lost never ends; one that fails for its own sake does so at once. */
+const OWN_FAILURE_MS = 1_000;
 
 /**
  * Runs an HTTP function of an app that enabled streaming: the invocation carries only metadata, and
@@ -71,8 +81,8 @@ export async function streamInvocation(
     ]);
   } catch (error) {
     proxied.destroy();
-    // The handler may still be writing; its own failure is the better message when there is one.
-    await invocation.catch((failure: unknown) => {
+    // The handler's own failure is the better message when there is one.
+    await Promise.race([invocation, sleep(OWN_FAILURE_MS)]).catch((failure: unknown) => {
       throw error instanceof BodyTooLargeError ? error : failure;
     });
     if (!response.destroyed && !response.writableEnded) throw error;
@@ -149,12 +159,14 @@ async function relayResponse(proxied: ClientRequest, request: StreamedRequest): 
   const headers = Object.entries(answer.headers).filter(
     ([name, value]) => value !== undefined && !HIDDEN_IN_RESPONSE.has(name),
   );
+  // An early answer ends the connection: the next request must not queue behind the rest of this upload.
+  if (!incoming.complete) headers.push(['connection', 'close']);
   response.writeHead(answer.statusCode ?? 500, Object.fromEntries(headers));
   response.flushHeaders();
   await pipeline(answer, response);
   if (!incoming.complete) {
-    incoming.resume();
-    proxied.destroy();
+    const cut = setTimeout(() => proxied.destroy(), LINGER_MS);
+    incoming.once('close', () => clearTimeout(cut));
   }
 }
 
