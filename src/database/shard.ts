@@ -12,7 +12,7 @@ import type {
   TransactionOptions,
   WriteResult,
 } from './contracts.ts';
-import { DatabaseError } from './database-error.ts';
+import { DatabaseError, isFailure } from './database-error.ts';
 import type { ShardPools } from './shard-pools.ts';
 
 /** Well under the smallest default of `max_allowed_packet` (16 MiB, MariaDB); a chunk of 10 000 orders is about 1 MB. */
@@ -94,21 +94,21 @@ export function withSession<T>(
   });
 }
 
-function withConnection<T>(
+async function withConnection<T>(
   context: ShardContext,
   pool: ConnectionPool,
   use: (connection: DriverConnection) => Promise<T>,
 ): Promise<T> {
-  return pool
-    .with(Math.min(context.acquireTimeoutMs, remaining(context)), use)
-    .catch((error: unknown) => {
-      // Connections of before a failover lead to the old primary, all of them.
-      if (error instanceof DatabaseError && error.failure === 'read-only') {
-        context.pools.single.retire();
-        context.pools.batch.retire();
-      }
-      throw error;
-    });
+  try {
+    return await pool.with(Math.min(context.acquireTimeoutMs, remaining(context)), use);
+  } catch (error) {
+    // Connections of before a failover lead to the old primary, all of them.
+    if (isFailure(error, 'read-only')) {
+      context.pools.single.retire();
+      context.pools.batch.retire();
+    }
+    throw error;
+  }
 }
 
 function remaining(context: ShardContext): number {
