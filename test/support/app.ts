@@ -23,6 +23,8 @@ export interface TestApp {
   readonly http: HttpClient;
   readonly databases: TestDatabases;
   readonly shards: readonly ShardConnection[];
+  /** The host's own state, for looking at histories. */
+  readonly dataDir: string;
   /** Everything the host printed, line by line. */
   readonly output: readonly string[];
   /** Puts a message on a queue, as JSON (text as it is), base64. */
@@ -70,6 +72,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     http: createHttpClient(host.origin),
     databases,
     shards: databases.shards,
+    dataDir,
     output,
     ...storageOf(databases),
     sql: (shard, text, values = []) => queryShard(databases, shard, text, values),
