@@ -1,4 +1,4 @@
-import { connect } from 'node:net';
+import { connect, isIP } from 'node:net';
 import type { Socket } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import { createConnection } from 'mysql2';
@@ -64,8 +64,9 @@ export interface DriverConnection {
 
 /**
  * One statement for all engines: text in `/*!80000 … *\/` is run by MySQL only (MariaDB skips versions 50700 to
- * 99999), text in `/*M! … *\/` by MariaDB only. READ COMMITTED, because all locking is explicit and gap locks
- * would only make writers of one bucket wait for each other.
+ * 99999), text in `/*M! … *\/` by MariaDB only. READ COMMITTED, because all locking is explicit and gap locks would
+ * only make writers of one bucket wait for each other. Table statistics are asked of the server, not of MySQL's cache,
+ * which is up to a day old.
  */
 function sessionSetup(statementTimeoutMs: number): string {
   return [
@@ -74,7 +75,7 @@ function sessionSetup(statementTimeoutMs: number): string {
     `SESSION lock_wait_timeout = ${METADATA_LOCK_WAIT_SECONDS}`,
     `SESSION innodb_lock_wait_timeout = ${LOCK_WAIT_SECONDS}`,
     `SESSION wait_timeout = ${SESSION_SILENCE_SECONDS}` +
-      ` /*!80000 , SESSION transaction_isolation = 'READ-COMMITTED', SESSION max_execution_time = ${statementTimeoutMs} */` +
+      ` /*!80000 , SESSION transaction_isolation = 'READ-COMMITTED', SESSION max_execution_time = ${statementTimeoutMs}, SESSION information_schema_stats_expiry = 0 */` +
       ` /*M! , SESSION tx_isolation = 'READ-COMMITTED', SESSION max_statement_time = ${statementTimeoutMs / 1000} */`,
   ].join(', ');
 }
@@ -85,12 +86,10 @@ function sessionSetup(statementTimeoutMs: number): string {
  */
 export async function openConnection(settings: ConnectionSettings): Promise<DriverConnection> {
   const { shard } = settings;
-  if (shard.auth === 'entra') {
+  const unsupported = unsupportedSetting(shard);
+  if (unsupported !== undefined) {
     throw PermanentError.configuration([
-      {
-        path: 'SHARDS',
-        message: `shard "${shard.name}" asks for auth "entra", which this version does not offer; use "password"`,
-      },
+      { path: 'SHARDS', message: `shard "${shard.name}" ${unsupported}` },
     ]);
   }
   // Our own socket: the driver's destroy() only half-closes, which leaves it open for as long as a frozen
@@ -113,6 +112,17 @@ export async function openConnection(settings: ConnectionSettings): Promise<Driv
     settings.connectTimeoutMs,
   );
   return opened;
+}
+
+function unsupportedSetting(shard: ShardSettings): string | undefined {
+  if (shard.auth === 'entra') {
+    return 'asks for auth "entra", which this version does not offer; use "password"';
+  }
+  // The driver would compare the certificate with "localhost" instead.
+  if (shard.ssl === 'required' && isIP(shard.host) !== 0) {
+    return 'has an IP address as its host; with ssl "required" its name is needed, to compare the certificate with';
+  }
+  return undefined;
 }
 
 function driverOptions(settings: ConnectionSettings): ConnectionOptions {

@@ -3,7 +3,7 @@ import type { BackoffPolicy } from '../kernel/backoff.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { RetryableError } from '../kernel/errors.ts';
 import type { ShardId } from '../kernel/ids.ts';
-import type { Logger } from '../kernel/logger.ts';
+import type { LogFields, Logger } from '../kernel/logger.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import { DatabaseError } from './database-error.ts';
 
@@ -84,12 +84,12 @@ async function pause(
   const policy = failure.failure === 'contention' ? CONTENTION_BACKOFF : UNAVAILABLE_BACKOFF;
   const waitMs = backoffMs(policy, attempt, random);
   const wakeAtMs = clock.monotonicMs() + waitMs;
-  const fields = { shardId, attempt, errorCode: failure.failure };
+  const fields = failureFields(shardId, attempt, failure);
   if (
     wakeAtMs >= deadlineAtMs ||
     (failingSinceMs !== undefined && wakeAtMs >= failingSinceMs + GIVE_UP_AFTER_MS)
   ) {
-    logger.log('warn', 'database.attempts_given_up', { ...fields, errorDetails: failure.details });
+    logger.log('warn', 'database.attempts_given_up', fields);
     throw RetryableError.shardUnavailable(shardId, {
       cause: failure,
       details: { failure: failure.failure, attempts: attempt },
@@ -102,6 +102,19 @@ async function pause(
     errorDetails: failure.details,
   });
   await clock.sleep(waitMs);
+}
+
+/** The driver's message only where no connection was made: others may quote the values of a statement. */
+function failureFields(shardId: ShardId, attempt: number, failure: DatabaseError): LogFields {
+  const { cause, details } = failure;
+  const told = failure.failure === 'unreachable' && cause instanceof Error;
+  return {
+    shardId,
+    attempt,
+    errorCode: failure.failure,
+    errorDetails: details,
+    ...(told ? { errorCause: cause.message } : {}),
+  };
 }
 
 function circuitOpen(options: GuardOptions, retryInMs: number): RetryableError {

@@ -158,7 +158,8 @@ function assertConfigured<T>(options: OwnerCallOptions<T>, route: Route): void {
 }
 
 function logRefusal(logger: Logger, route: Route, refusal: Refusal, step: NextStep): void {
-  logger.log('info', 'database.refused', {
+  // While a bucket moves every writer asks again and again.
+  logger.log(step.kind === 'wait' ? 'debug' : 'info', 'database.refused', {
     shardId: route.shard,
     bucketId: route.bucket,
     mapVersion: route.mapVersion,

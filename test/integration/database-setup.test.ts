@@ -1,4 +1,11 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { rootCertificates } from 'node:tls';
+import { createConnection } from 'mysql2/promise';
+import type { RowDataPacket } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ADMIN_USER } from '../../local/shards/servers/server-options.ts';
+import type { ShardConnection } from '../../local/shards/settings.ts';
 import { createShardedDatabase } from '../../src/database/sharded-database.ts';
 import { loadConfig } from '../../src/config.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
@@ -59,6 +66,22 @@ async function askWith(changes: {
   }
 }
 
+/** The authority that MySQL made for its own certificate; MariaDB has none, so any will do. */
+async function certificateAuthority(): Promise<string> {
+  if (databases.engine === 'mariadb') return rootCertificates[0] as string;
+  const { host, port } = databases.shards[0] as ShardConnection;
+  const password = databases.stack.adminPasswords[0] as string;
+  const admin = await createConnection({ host, port, user: ADMIN_USER, password });
+  const [rows] = await admin.query<RowDataPacket[]>('SELECT @@datadir AS folder, @@ssl_ca AS file');
+  await admin.end();
+  const ca = await readFile(join(String(rows[0]?.['folder']), String(rows[0]?.['file'])), 'utf8');
+  // The authority is the right one: without a look at the name the connection is made.
+  const ssl = { ca, rejectUnauthorized: true, verifyIdentity: false };
+  const trusted = await createConnection({ host, port, user: ADMIN_USER, password, ssl });
+  await trusted.end();
+  return ca;
+}
+
 describe('a shard is refused', () => {
   const refused = (text: string) => ({
     code: 'configuration-invalid',
@@ -110,13 +133,27 @@ describe('a shard is refused', () => {
     await expect(askWith({ shards })).rejects.toMatchObject({ failure: 'misconfigured' });
   });
 
-  it('when TLS is required and its certificate is not trusted, or there is none', async () => {
+  it('when TLS is required of an address: certificates are for names', async () => {
     const shards = [{ ...first(), ssl: 'required' }];
+    await expect(askWith({ shards })).rejects.toMatchObject(refused('its name is needed'));
+  });
+
+  // MySQL made itself a certificate that nobody trusts, MariaDB has none.
+  it('when TLS is required and the certificate is not trusted, or there is none', async () => {
+    const shards = [{ ...first(), host: 'localhost', ssl: 'required' }];
     const startedAt = performance.now();
     await expect(askWith({ shards })).rejects.toMatchObject({
       code: databases.engine === 'mysql' ? 'shard-unavailable' : 'configuration-invalid',
     });
     expect(performance.now() - startedAt).toBeLessThan(5_000);
+  });
+
+  it('when TLS is required and the certificate, trusted or not, is for another name', async () => {
+    const ca = await certificateAuthority();
+    const shards = [{ ...first(), host: 'localhost', ssl: 'required', ca }];
+    await expect(askWith({ shards })).rejects.toMatchObject({
+      code: databases.engine === 'mysql' ? 'shard-unavailable' : 'configuration-invalid',
+    });
   });
 
   it('again without asking it, for a while', async () => {
