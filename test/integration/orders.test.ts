@@ -112,10 +112,8 @@ describe('placing an order', () => {
     const replies = await Promise.all(
       Array.from({ length: 32 }, () => app.place('4004', { orderId: '900', amountCents: 33 })),
     );
-    expect(replies.map((reply) => reply.status).toSorted()).toEqual([
-      ...Array.from({ length: 31 }, () => 200),
-      201,
-    ]);
+    expect(replies.filter((reply) => reply.status === 201)).toHaveLength(1);
+    expect(replies.filter((reply) => reply.status === 200)).toHaveLength(31);
     expect(new Set(replies.map((reply) => reply.text)).size).toBe(1);
   });
 });
@@ -219,15 +217,15 @@ describe('reading', () => {
     expect(whole).toEqual({ orders: expected, nextCursor: null });
     for (const limit of [1, 2, 3, 7, 8, 9]) {
       const seen: unknown[] = [];
-      let cursor: unknown;
+      let cursor: string | null = null;
       do {
-        const query = cursor === undefined ? '' : `&cursor=${String(cursor)}`;
+        const query: string = cursor === null ? '' : `&cursor=${cursor}`;
         const { status, json } = await list('8008', `?limit=${limit}${query}`);
         expect(status).toBe(200);
         const orders = json['orders'] as unknown[];
         expect(orders.length).toBeGreaterThan(0);
         seen.push(...orders);
-        cursor = json['nextCursor'];
+        cursor = json['nextCursor'] as string | null;
       } while (cursor !== null);
       expect(seen).toEqual(expected);
     }

@@ -1,5 +1,5 @@
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
-import { noopProbe, type Probe, type ProbePoint } from '../../src/kernel/probe.ts';
+import type { Probe, ProbePoint } from '../../src/kernel/probe.ts';
 import type { BucketId, OrderId, ShardId, UserId } from '../../src/kernel/ids.ts';
 import { fenceBucket, unfenceBucket } from '../../src/database/ownership.ts';
 import { ordersRoutes } from '../../src/orders/http.ts';
@@ -77,7 +77,7 @@ export async function startSliceApp(
     services,
     map: instance.map,
     call,
-    onProbe: (point) => noopProbe.reach(point),
+    onProbe: () => undefined,
     register: async (userId, email = `u${userId}@example.com`) => {
       const reply = await call('users-register', { json: { userId, email } });
       if (reply.status !== 201) throw new Error(`registration failed: ${reply.text}`);
