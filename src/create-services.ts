@@ -33,10 +33,20 @@ export function createServices(config: Config, logger: Logger, tools: ServiceToo
     leases: createWorkerLeases(clients),
     leaseSeconds: config.WORKER_LEASE_SECONDS,
     startTimer: startUnrefTimer,
-    ...{ clock, random, logger },
+    clock,
+    random,
+    logger,
   });
   return {
-    ...{ config, clock, logger, probe, random, bucketMap, database, blobs, ids },
+    config,
+    clock,
+    logger,
+    probe,
+    random,
+    bucketMap,
+    database,
+    blobs,
+    ids,
     queues: createQueueStore(clients),
     close: async () => {
       await Promise.allSettled([database.close(), ids.close()]);
@@ -56,7 +66,9 @@ function createMap(
     list: (...args) => blobs.list(...args),
     shardNames: config.SHARDS.map((shard) => shard.name),
     newClusterId: randomUUID,
-    ...{ clock, random, logger },
+    clock,
+    random,
+    logger,
   });
   return createBucketMapCache({ store, cacheMs: config.BUCKET_MAP_CACHE_MS, clock, logger });
 }

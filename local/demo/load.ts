@@ -84,7 +84,8 @@ async function waitUntilTaken(
   for (;;) {
     const left = await messagesLeft();
     const orders = await countOrders(options.api);
-    progress.update(options.orders.length - left);
+    // The queue may hold more than was sent here: what an interrupted run left behind.
+    progress.update(Math.max(0, options.orders.length - left));
     if (left === 0 && orders >= options.expectedOrders) return orders;
     if (left !== lastLeft) movedAt = performance.now();
     lastLeft = left;

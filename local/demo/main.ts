@@ -38,7 +38,9 @@ async function demonstrate(origin: string, storageConnectionString: string): Pro
   const { customers, orders } = await loadSuperstore();
   const registered = await registerCustomers(api, customers);
   const queued = await sendThroughQueue({
-    ...{ api, storageConnectionString, orders },
+    api,
+    storageConnectionString,
+    orders,
     expectedOrders: EXPECTED_ORDERS,
   });
 

@@ -16,19 +16,6 @@ export function* call<Input, Output>(
   return unwrap(contract, yield activityTask(ctx, contract, input));
 }
 
-/**
- * Runs a sub-orchestration under a fixed instance id and waits for its answer. Throws its `PermanentError`, or the
- * SDK's error when it failed otherwise. Give each its own id: an id that is in use starts nothing.
- */
-export function* callSub<Input, Output, Status>(
-  ctx: OrchestratorContext,
-  contract: OrchestrationContract<Input, Output, Status>,
-  input: NoInfer<Input>,
-  instanceId: string,
-): Steps<Output> {
-  return unwrap(contract, yield subTask(ctx, contract, input, instanceId));
-}
-
 /** The task of {@link call}, for fan-outs. It is scheduled when it is yielded, alone or inside one `all`. */
 export function activityTask<Input, Output>(
   ctx: OrchestratorContext,
@@ -41,7 +28,7 @@ export function activityTask<Input, Output>(
     : ctx.df.callActivityWithRetry(contract.name, retryOptions(contract.retry), payload);
 }
 
-/** The task of {@link callSub}, for fan-outs. */
+/** A sub-orchestration under a fixed instance id, for fan-outs. Give each its own id: one that is in use starts nothing. */
 export function subTask<Input, Output, Status>(
   ctx: OrchestratorContext,
   contract: OrchestrationContract<Input, Output, Status>,

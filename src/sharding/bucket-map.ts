@@ -89,7 +89,7 @@ export function initialBucketMap(options: {
     version: 1,
     shards: options.shardNames.map((name, id) => ({ id, name, state: 'active' })),
     assignment: Array.from({ length: BUCKET_COUNT }, (_, bucket) => bucket % count),
-    epochs: new Array<number>(BUCKET_COUNT).fill(1),
+    epochs: Array.from({ length: BUCKET_COUNT }, () => 1),
     moves: [],
     updatedAt: options.updatedAt,
   };

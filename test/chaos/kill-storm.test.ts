@@ -49,7 +49,7 @@ async function insist<T>(send: () => Promise<T>, accepted: (reply: T) => boolean
       }
     },
     (reply) => reply !== undefined && accepted(reply),
-    { timeoutMs: 120_000, everyMs: 200 },
+    { timeoutMs: FINISH_TIMEOUT_MS, everyMs: 200 },
   ) as Promise<T>;
 }
 

@@ -103,7 +103,8 @@ describe('POST /api/orders/batch', () => {
     const { json } = await finished((await send(body)).json['ingestionId']);
     expect(json).toMatchObject({ status: 'completed', inserted: 2, rejected: 4 });
     const rejects = json['rejects'] as { line: number; code: string }[];
-    expect(rejects.map((reject) => [reject.line, reject.code]).toSorted()).toEqual([
+    const byLine = rejects.toSorted((a, b) => a.line - b.line);
+    expect(byLine.map((reject) => [reject.line, reject.code])).toEqual([
       [2, 'validation-failed'],
       [3, 'validation-failed'],
       [4, 'validation-failed'],

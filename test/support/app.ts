@@ -152,8 +152,14 @@ async function queryShard(
   if (settings === undefined) throw new Error(`there is no shard ${shard}`);
   const { host, port, user, password, database } = settings;
   const connection = await createConnection({
-    ...{ host, port, user, password, database },
-    ...{ supportBigNumbers: true, bigNumberStrings: true, dateStrings: true },
+    host,
+    port,
+    user,
+    password,
+    database,
+    supportBigNumbers: true,
+    bigNumberStrings: true,
+    dateStrings: true,
   });
   try {
     const [rows] = await connection.query(text, [...values]);
