@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { endAbandoned } from './abandoned.ts';
 import { engineName } from './binaries/versions.ts';
 import { LocalShardsError } from './errors.ts';
 import { createProgressPrinter } from './progress.ts';
@@ -101,12 +102,12 @@ function summary(stack: Stack): string {
 async function down({ stack: { dataDir, reset } }: Command): Promise<void> {
   const onProgress = createProgressPrinter(process.stdout);
   const stack = openStack(dataDir, onProgress);
-  if (stack === undefined) {
-    console.log(`Nothing was started in ${dataDir}.`);
-    return;
-  }
-  const stopped = await stack.stop({ deleteData: reset === true });
-  console.log(stopped === 0 ? 'Nothing was running.' : `Stopped ${stopped} servers.`);
+  const stopped =
+    stack === undefined
+      ? await endAbandoned(dataDir)
+      : await stack.stop({ deleteData: reset === true });
+  const servers = stopped === 1 ? '1 server' : `${stopped} servers`;
+  console.log(stopped === 0 ? 'Nothing was running.' : `Stopped ${servers}.`);
 }
 
 try {

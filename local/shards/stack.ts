@@ -10,6 +10,7 @@ import { storageConnectionString } from './servers/azurite.ts';
 import { type ShardConnection, shardConnection } from './settings.ts';
 import { prepareState } from './prepare.ts';
 import { Launcher, SERVER_GRACE_MS, STORAGE_GRACE_MS } from './launcher.ts';
+import { endAbandoned } from './abandoned.ts';
 import { readState, type ShardState, stackPaths, type StackState } from './state.ts';
 
 export interface StackOptions {
@@ -203,6 +204,7 @@ export async function startStack(options: StackOptions): Promise<Stack> {
       await deleteData(dataDir);
       await rm(stackPaths(dataDir).stateFile, { force: true });
     }
+    if (before === undefined) await endAbandoned(dataDir);
     const prepared = await prepareState(options.reset === true ? undefined : before, options);
     const launcher = new Launcher(dataDir, prepared, onProgress);
     while (prepared.shards.length < (options.shards ?? 3)) await launcher.addShard();

@@ -7,7 +7,7 @@ import { identityOf } from '../../local/shards/servers/process-identity.ts';
 import type { ShardConnection } from '../../local/shards/settings.ts';
 import { openStack, type Stack, startStack } from '../../local/shards/stack.ts';
 import { readState, writeState } from '../../local/shards/state.ts';
-import { queryShard, temporaryStackFolder } from '../support/local-stack.ts';
+import { queryShard, runShardsCommand, temporaryStackFolder } from '../support/local-stack.ts';
 
 describe.each(['mysql', 'mariadb'] as const)('a stack of %s', (engine) => {
   const { dataDir, dispose } = temporaryStackFolder();
@@ -173,9 +173,21 @@ describe.each(['mysql', 'mariadb'] as const)('a stack of %s', (engine) => {
     expect(await queryShard(shard(0), 'SHOW TABLES')).toEqual([]);
   });
 
-  test('a data folder deleted under running servers does not hinder a new start', async () => {
+  test('servers whose data folder was deleted under them are ended by the next start', async () => {
+    const abandoned = stack.shardPids;
     rmSync(dataDir, { recursive: true, force: true });
     stack = await startStack({ dataDir, shards: 1, engine, fast: true });
+    for (const pid of abandoned) expect(identityOf(pid ?? 0)).toBeUndefined();
     expect(await queryShard(shard(0), 'SHOW TABLES')).toEqual([]);
+  });
+
+  test('and by the next stop', async () => {
+    const abandoned = stack.shardPids;
+    rmSync(dataDir, { recursive: true, force: true });
+    const down = await runShardsCommand(['down', '--data', dataDir]);
+    // The storage emulator may have ended by itself for want of its files.
+    expect(down.output).toMatch(/^Stopped (1 server|2 servers)\.\n$/);
+    expect(identityOf(abandoned[0] ?? 0)).toBeUndefined();
+    stack = await startStack({ dataDir, shards: 1, engine, fast: true });
   });
 });

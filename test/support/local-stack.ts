@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
-import { existsSync, mkdtempSync } from 'node:fs';
+import { mkdtempSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { createConnection, type RowDataPacket } from 'mysql2/promise';
+import { endAbandoned } from '../../local/shards/abandoned.ts';
 import type { ShardConnection } from '../../local/shards/settings.ts';
 import { openStack } from '../../local/shards/stack.ts';
 
@@ -21,7 +22,8 @@ export function temporaryStackFolder(): {
   return {
     dataDir,
     async dispose() {
-      if (existsSync(dataDir)) await openStack(dataDir)?.stop();
+      await openStack(dataDir)?.stop();
+      await endAbandoned(dataDir);
       await rm(dataDir, { recursive: true, force: true });
     },
   };

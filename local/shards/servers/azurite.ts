@@ -85,7 +85,8 @@ export async function waitUntilStorageServes(
   }
 }
 
-function locationArgument(folder: string): string {
+/** The argument by which a running emulator of this folder is recognised. */
+export function locationArgument(folder: string): string {
   return `--location=${dataFolder(folder)}`;
 }
 

@@ -33,12 +33,18 @@ export function isAlive(identity: ProcessIdentity | undefined): boolean {
 
 /** Finds a process that was started with all of these arguments (its program counts as one). */
 export function findByArguments(wanted: readonly string[]): ProcessIdentity | undefined {
-  for (const { pid, holds } of HAS_PROC ? commandLinesFromProc() : commandLinesFromPs()) {
-    if (pid === process.pid || !wanted.every((argument) => holds(argument))) continue;
-    const identity = identityOf(pid);
-    if (identity !== undefined) return identity;
-  }
-  return undefined;
+  return findProcesses((line) => wanted.every((argument) => line.holds(argument)))[0];
+}
+
+/** Finds all processes that have `argument` and another one that begins with `prefix`. */
+export function findByPrefix(prefix: string, argument: string): ProcessIdentity[] {
+  return findProcesses((line) => line.holds(argument) && line.holdsPrefix(prefix));
+}
+
+function findProcesses(matches: (line: CommandLine) => boolean): ProcessIdentity[] {
+  return (HAS_PROC ? commandLinesFromProc() : commandLinesFromPs())
+    .filter((line) => line.pid !== process.pid && matches(line))
+    .flatMap(({ pid }) => identityOf(pid) ?? []);
 }
 
 /** Sends a signal to exactly this process. False when it has ended. */
@@ -115,6 +121,7 @@ function startFromPs(pid: number): string | undefined {
 interface CommandLine {
   readonly pid: number;
   readonly holds: (argument: string) => boolean;
+  readonly holdsPrefix: (prefix: string) => boolean;
 }
 
 function commandLinesFromProc(): CommandLine[] {
@@ -122,7 +129,13 @@ function commandLinesFromProc(): CommandLine[] {
     if (!/^\d+$/.test(name)) return [];
     try {
       const args = readFileSync(`/proc/${name}/cmdline`, 'utf8').split('\0');
-      return [{ pid: Number(name), holds: (argument: string) => args.includes(argument) }];
+      return [
+        {
+          pid: Number(name),
+          holds: (argument: string) => args.includes(argument),
+          holdsPrefix: (prefix: string) => args.some((argument) => argument.startsWith(prefix)),
+        },
+      ];
     } catch {
       return [];
     }
@@ -137,7 +150,11 @@ function commandLinesFromPs(): CommandLine[] {
     if (match === null) return [];
     const command = ` ${match[2]} `;
     return [
-      { pid: Number(match[1]), holds: (argument: string) => command.includes(` ${argument} `) },
+      {
+        pid: Number(match[1]),
+        holds: (argument: string) => command.includes(` ${argument} `),
+        holdsPrefix: (prefix: string) => command.includes(` ${prefix}`),
+      },
     ];
   });
 }
