@@ -14,6 +14,7 @@ test('health is open, business routes ask for a key, operations for the master k
     const without = await app.http.get(path);
     const wrong = await app.http.get(path, { 'x-functions-key': 'wrong' });
     expect([path, without.status, wrong.status]).toEqual([path, 401, 401]);
+    expect(without.json['code']).toBe('unauthorized');
   }
 });
 

@@ -8,7 +8,14 @@ import { handleAdmin, sendJson, type AdminOptions } from './admin.ts';
 import { RequestGate } from './concurrency.ts';
 import type { DurableAccess } from './durable-access.ts';
 import { accessLevel, isAllowed, type HostKeys } from './keys.ts';
-import { readBody, requestHeaders, sendEmpty, sendHttpData, toHttpData } from './messages.ts';
+import {
+  readBody,
+  requestHeaders,
+  sendEmpty,
+  sendHttpData,
+  sendUnauthorized,
+  toHttpData,
+} from './messages.ts';
 import { parseRouteTemplate } from './route-template.ts';
 import { Router, type Route } from './router.ts';
 import type { RequestHandler } from './server.ts';
@@ -88,7 +95,7 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
       return manageDurable(options, exchange, rpcPath.length);
     }
     if (lower === DURABLE_BASE || lower.startsWith(`${DURABLE_BASE}/`)) {
-      if (!isAllowed(options.keys, 'system', exchange)) return sendEmpty(response, 401);
+      if (!isAllowed(options.keys, 'system', exchange)) return sendUnauthorized(response);
       return manageDurable(options, exchange, DURABLE_BASE.length);
     }
     for (const [name, value] of Object.entries(options.settings.customHeaders)) {
@@ -112,7 +119,7 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
 async function admin(options: DispatchOptions, exchange: Exchange): Promise<void> {
   const path = exchange.url.pathname.slice('/admin'.length);
   if (path !== '/host/ping' && !isAllowed(options.keys, 'admin', exchange)) {
-    sendEmpty(exchange.response, 401);
+    sendUnauthorized(exchange.response);
     return;
   }
   await handleAdmin(options.admin, { ...exchange, path });
@@ -158,7 +165,7 @@ async function runGated(
 ): Promise<void> {
   const { response, target } = exchange;
   if (!isAllowed(options.keys, accessLevel(target.trigger['authLevel']), exchange)) {
-    sendEmpty(response, 401);
+    sendUnauthorized(response);
     return;
   }
   const leave = await gate.enter();

@@ -6,6 +6,23 @@ import { isRecord } from '../app/errors.ts';
 /** Azure's default limit of a request body (`FUNCTIONS_REQUEST_BODY_SIZE_LIMIT`), in bytes. */
 const DEFAULT_BODY_LIMIT = 104_857_600;
 
+/**
+ * Refuses a request without a fitting key. Azure answers 401 with no body; a caller of the local host is also told
+ * what is missing.
+ */
+export function sendUnauthorized(response: ServerResponse): void {
+  const problem = {
+    type: 'about:blank',
+    title: 'Unauthorized',
+    status: 401,
+    code: 'unauthorized',
+    detail:
+      'A key is asked for: send it as header x-functions-key or as query parameter code. The host printed its keys when it started.',
+  };
+  response.writeHead(401, { 'content-type': 'application/problem+json' });
+  response.end(JSON.stringify(problem));
+}
+
 /** Answers without a body; the length says so, instead of an empty chunked body. */
 export function sendEmpty(
   response: ServerResponse,
