@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ChunkCollector, type ChunkRow } from '../../../src/ingestion/chunks.ts';
+import type { LaneWork } from '../../../src/ingestion/contracts.ts';
 import { planLanes, takeWave } from '../../../src/ingestion/lanes.ts';
 import { nextChunkName } from '../../../src/ingestion/write-chunk.ts';
 import { byPrimaryKey } from '../../../src/orders/batch-chunk.ts';
@@ -76,7 +77,7 @@ describe('lanes', () => {
         expect(width).toBeLessThanOrEqual(caps.maxChunksPerShard);
         const chunks = lanes.flatMap(({ queue }) => {
           const taken: string[] = [];
-          let left = queue;
+          let left: readonly LaneWork[] = queue;
           while (left.length > 0) {
             const { wave, rest } = takeWave(left, width);
             expect(wave.length).toBeGreaterThan(0);
