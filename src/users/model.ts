@@ -18,7 +18,7 @@ export const emailSchema: z.ZodType<Email> = valueSchema({
     type: 'string',
     maxLength: 254,
     description:
-      'Surrounding white space is dropped. Emails are compared in Unicode NFC and lower case.',
+      'Surrounding white space is dropped. Then `local@domain`: a local part of 1 to 64 visible characters other than `@`, a domain of at least two labels of letters, digits and inner hyphens (other scripts as they are, or in punycode), at most 254 characters in all; nothing invisible. Shown as given, compared in Unicode NFC and lower case.',
   },
 });
 
