@@ -39,7 +39,7 @@ describe('one line of a batch', () => {
           expected.kind === 'valid' ? expected.order : 'reject',
         );
       }),
-      { numRuns: 2000 },
+      { numRuns: 800 },
     );
   });
 
