@@ -18,6 +18,7 @@ import {
   PID_FILE,
   serverArguments,
   SOCKET,
+  temporaryDir,
 } from './server-options.ts';
 
 /** Recovery after a kill replays the redo log, which is small here; machines may be slow. */
@@ -66,7 +67,7 @@ export class PortTakenError extends LocalShardsError {}
 export async function startServer(options: ServerOptions): Promise<ProcessIdentity> {
   const { binary } = options;
   const { dataDir, logFile, initFile } = serverPaths(options.folder);
-  mkdirSync(options.folder, { recursive: true, mode: 0o700 });
+  mkdirSync(temporaryDir(dataDir), { recursive: true, mode: 0o700 });
   if (!existsSync(dataDir)) await initialiseDataDir({ binary, dataDir, logFile });
   // A killed server leaves these behind; MySQL would take a stranger with the old pid for its twin.
   for (const file of [SOCKET, `${SOCKET}.lock`, PID_FILE]) {

@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path';
 import type { ServerBinary } from '../binaries/server-binary.ts';
 import { LOOPBACK } from './ports.ts';
 
@@ -66,12 +67,19 @@ function engineArguments({ engine }: ServerBinary): string[] {
   ];
 }
 
+/** Folder of a server's temporary tables and sort files: beside its data, its own, and to be made. */
+export function temporaryDir(dataDir: string): string {
+  return join(dirname(dataDir), 'tmp');
+}
+
 /** Arguments that every run of the program on this data folder shares, initialisation included. */
 export function baseArguments(binary: ServerBinary, dataDir: string): string[] {
   return [
     '--no-defaults',
     ...binary.locationArgs,
     dataDirArgument(dataDir),
+    // A server that starts deletes what looks like left-over temporary tables, also its neighbours'.
+    `--tmpdir=${temporaryDir(dataDir)}`,
     // Several servers on one machine use up the kernel's asynchronous I/O slots (fs.aio-max-nr).
     '--innodb-use-native-aio=OFF',
     // The packaged default is a folder of the system's that need not exist; NULL: no file access.

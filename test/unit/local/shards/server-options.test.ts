@@ -54,3 +54,10 @@ test("the application's user owns its database and may look at, not change, anyt
   for (const grant of elsewhere)
     expect(grant).toMatch(/^GRANT (PROCESS|SELECT|SELECT, EXECUTE) ON/);
 });
+
+test.each(['mysql', 'mariadb'] as const)(
+  'no %s server shares its folder of temporary tables, which a starting one would empty',
+  (engine) => {
+    expect(argumentsOf(engine, false)).toContain('--tmpdir=/d/tmp');
+  },
+);
