@@ -8,28 +8,24 @@ const COUNTED = "w.state IN ('owned', 'fenced')";
 
 /**
  * Orders and cents of each bucket the shard owns, with the ownership that this holds for: one statement is one
- * snapshot. Buckets without orders are listed too, so that the caller can tell that all 1024 were counted.
+ * snapshot. Buckets without orders are listed too, so that the caller can tell that all 1024 were counted. Columns:
+ * `bucket`, `epoch`, `sums` (orders and cents, with a space between).
  *
- * The outer join starts at the ownership rows in key order and reads each bucket as one range of the clustered
- * primary key, so that grouping needs no temporary table. Grouping by `w.epoch` as well would need one and take three
- * times as long; it is determined by the bucket, the primary key. At 300 000 rows: 1.0 (MySQL) and 1.2 (MariaDB) of a
- * plain SUM over the table, where filtering by `IN (SELECT …)` took 2.9 and 1.2. A covering index gains nothing in
- * memory and costs inserts 15 to 25 % (FACTS-mysql 7).
+ * For each ownership row the subquery reads its bucket as one range of the clustered primary key. A subquery has one
+ * column, hence the text. At 300 000 rows in memory it takes 1.2 to 1.3 times a plain SUM over the table on both
+ * engines, which is what grouping by bucket alone takes; the same as an outer join with GROUP BY takes 1.4 to 1.5,
+ * a join with a grouped derived table 1.3 (MySQL) and 2 (MariaDB), a filter by `IN (SELECT …)` up to 2.9. A covering
+ * index gains nothing in memory and costs inserts 15 to 25 % (FACTS-mysql 7).
  */
 export const SUM_OWNED_BUCKETS = `
-SELECT w.bucket, w.epoch, COUNT(o.order_id) AS orders, COALESCE(SUM(o.amount_cents), 0) AS cents
+SELECT w.bucket, w.epoch, (
+  SELECT CONCAT(COUNT(*), ' ', COALESCE(SUM(o.amount_cents), 0)) FROM orders o WHERE o.bucket = w.bucket
+) AS sums
 FROM bucket_ownership w
-LEFT JOIN orders o ON o.bucket = w.bucket
-WHERE ${COUNTED}
-GROUP BY w.bucket`;
+WHERE ${COUNTED}`;
 
 /** As {@link SUM_OWNED_BUCKETS} for one bucket; no row when the shard does not own it. Value: bucket. */
-export const SUM_ONE_BUCKET = `
-SELECT w.bucket, w.epoch, COUNT(o.order_id) AS orders, COALESCE(SUM(o.amount_cents), 0) AS cents
-FROM bucket_ownership w
-LEFT JOIN orders o ON o.bucket = w.bucket
-WHERE w.bucket = ? AND ${COUNTED}
-GROUP BY w.bucket`;
+export const SUM_ONE_BUCKET = `${SUM_OWNED_BUCKETS} AND w.bucket = ?`;
 
 /** Numbers instead of texts: cheaper to group by, and a UNION of them has no collation to disagree about. */
 const GROUP_KEYS: Readonly<Record<Grouping, string>> = {

@@ -71,10 +71,11 @@ export function tooManyGroups(): PermanentError {
 }
 
 function toBucketSum(row: SqlRow): BucketSum {
+  const [orders, cents] = String(row['sums']).split(' ', 2);
   return {
     bucket: Number(row['bucket']),
     epoch: Number(row['epoch']),
-    orders: Number(row['orders']),
-    cents: BigInt(String(row['cents'])),
+    orders: Number(orders),
+    cents: BigInt(cents ?? ''),
   };
 }
