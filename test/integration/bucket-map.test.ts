@@ -23,9 +23,10 @@ afterAll(() => databases.drop());
 /** The store of one instance; `scene` names a cluster of its own. */
 function storeOf(scene: string, shardNames: readonly string[] = ['a', 'b', 'c']): BucketMapStore {
   const clients = createTestStorage({ ...databases, prefix: `${databases.prefix}-${scene}` });
+  const blobs = createBlobStore(clients);
   return createBucketMapStore({
     blobs: createVersionedBlobs(clients, 'control'),
-    list: createBlobStore(clients).list,
+    list: (...args) => blobs.list(...args),
     shardNames,
     clock: systemClock,
     random: Math.random,

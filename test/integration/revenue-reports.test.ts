@@ -57,7 +57,10 @@ async function run(request: ReportRequest, options: RunOptions = {}) {
   const store = createReportStore(blobs);
   await store.settleRequest(reportId, request);
   const services: ReportServices = {
-    ...{ blobs, clock: systemClock, probe: noopProbe, database: app.database },
+    blobs,
+    clock: systemClock,
+    probe: noopProbe,
+    database: app.database,
     config: testConfig(databases, SETTINGS),
     // Never refreshed: what moves is found by redirects.
     bucketMap: createTestMap(databases.shards.map(({ name }) => name)),

@@ -49,7 +49,7 @@ const LIMIT = { deadlineMs: 10_000 };
 export async function createRevenueWorld(database: ShardedDatabase): Promise<RevenueWorld> {
   const random = createRandom();
   const owners = Array.from({ length: BUCKET_COUNT }, (_, bucket) => bucket % SHARDS);
-  const epochs = new Array<number>(BUCKET_COUNT).fill(1);
+  const epochs = owners.map(() => 1);
   let orders: KnownOrder[] = [];
   let nextId = 1;
   const write = (shard: number, text: string) =>

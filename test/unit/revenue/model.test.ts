@@ -6,7 +6,10 @@ import type { BucketSum, GroupSum, ShardAnswer } from '../../../src/revenue/mode
 import { BUCKET_COUNT } from '../../../src/sharding/hash.ts';
 
 const sum = (bucket: number, changes: Partial<BucketSum> = {}): BucketSum => ({
-  ...{ bucket, epoch: 1, orders: 1, cents: 100n },
+  bucket,
+  epoch: 1,
+  orders: 1,
+  cents: 100n,
   ...changes,
 });
 

@@ -81,7 +81,7 @@ describe('a report', () => {
     });
     expect(result.state).toBe('completed');
     expect(chunks.size).toBe(210);
-    expect(result.executions).toBe(2 + 3);
+    expect(result.executions).toBe(1 + 3);
     expect(result.statuses.get('r:0')).toEqual({ chunksDone: 210 });
   });
 

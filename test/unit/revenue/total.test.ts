@@ -11,7 +11,9 @@ import { createRandom } from '../../support/random.ts';
 /** Shards that own buckets with one order of 100 cents each; `between` runs before each question to a shard. */
 function createWorld(shards: number, between: (shard: number) => void = () => undefined) {
   const buckets = Array.from({ length: 1024 }, (_, bucket) => ({
-    ...{ owner: bucket % shards, epoch: 1, orders: 1 },
+    owner: bucket % shards,
+    epoch: 1,
+    orders: 1,
   }));
   const down = new Map<number, Error>();
   const asked: number[] = [];
@@ -75,7 +77,7 @@ describe('the total', () => {
     expect(total.asOf).toBe('2026-01-01T00:00:00.000Z');
     expect(total).not.toHaveProperty('missingShards');
     expect(total.perShard.map(({ shard }) => shard)).toEqual([0, 1, 2, 3, 4]);
-    expect(asked.toSorted()).toEqual([0, 1, 2, 3, 4]);
+    expect(asked.toSorted((a, b) => a - b)).toEqual([0, 1, 2, 3, 4]);
     expect(mostAtOnce()).toBe(2);
   });
 

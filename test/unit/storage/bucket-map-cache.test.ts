@@ -41,7 +41,10 @@ function createScene(cacheMs = 5_000) {
     logger,
   });
   return {
-    ...{ cache, clock, logger, scene },
+    cache,
+    clock,
+    logger,
+    scene,
     /** Ends the oldest read under way. */
     end: async (result: StoredBucketMap | Error): Promise<void> => {
       await settle();

@@ -10,9 +10,12 @@ import { createRecordingLogger } from '../../support/recording-logger.ts';
 function generatorOn(leases: MemoryLeases, clock: FakeClock, random = () => 0) {
   const logger = createRecordingLogger();
   const generator = createIdGenerator({
-    ...{ leases, clock, random, logger },
+    leases,
+    clock,
+    random,
+    logger,
     leaseSeconds: 30,
-    startTimer: clock.startTimer,
+    startTimer: (ms, run) => clock.startTimer(ms, run),
   });
   return { generator, logger };
 }
