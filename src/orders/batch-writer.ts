@@ -207,26 +207,34 @@ interface ShardGroup {
   readonly key?: ChunkKey;
 }
 
-function attempt(
+async function attempt(
   services: BatchWriterServices,
   group: ShardGroup,
   endsAtMs: number,
   acceptRefusals: (refused: ReadonlyMap<BucketId, Refusal>) => boolean,
 ): Promise<AttemptResult> {
-  const now = timestampOf(services.clock.nowMs()) as Timestamp;
-  return services.database.onShard(
-    group.shard,
-    (shard) =>
-      attemptChunk({
-        shard,
-        rows: group.rows,
-        key: group.key,
-        acceptRefusals,
-        now,
-        probe: services.probe,
-      }),
-    { deadlineMs: Math.max(1, endsAtMs - services.clock.monotonicMs()) },
-  );
+  const { clock, database, probe } = services;
+  const now = timestampOf(clock.nowMs()) as Timestamp;
+  const { rows, key } = group;
+  try {
+    return await database.onShard(
+      group.shard,
+      (shard) => attemptChunk({ shard, rows, key, acceptRefusals, now, probe }),
+      { deadlineMs: Math.max(1, endsAtMs - clock.monotonicMs()) },
+    );
+  } catch (error) {
+    throw awayWhenMisconfigured(error, group.shard);
+  }
+}
+
+/**
+ * A shard that is set up wrongly (password, identity, schema) is away as far as waiting orders are concerned: somebody
+ * will mend it, and until then they are put off, not refused. The log tells what is wrong.
+ */
+function awayWhenMisconfigured(error: unknown, shard: ShardId): unknown {
+  return error instanceof AppError && error.code === 'configuration-invalid'
+    ? RetryableError.shardUnavailable(shard, { cause: error })
+    : error;
 }
 
 /** Rows per shard, split by `createdAtGiven` and by size, each sorted by primary key. */
