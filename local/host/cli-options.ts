@@ -20,7 +20,8 @@ export const USAGE = `Runs a built Azure Functions app (Node.js, v4 programming 
   --port N         port; 0 picks a free one              (default: LocalHttpPort, else 7071)
   --host ADDRESS   address to listen on                  (default: 127.0.0.1)
   --auth           ask for keys, as Azure does; they are printed at start
-  --settings FILE  local settings                        (default: DIR/local.settings.json)
+  --settings FILE  local settings                        (default: DIR/local.settings.json; for this
+                   repository's app also what "npm run local:up" wrote)
   --help           this text
 `;
 

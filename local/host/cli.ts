@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { errorStack, HostStartError } from './app/errors.ts';
 import { textOption } from './app/indexing.ts';
 import { parseCliOptions, USAGE } from './cli-options.ts';
@@ -53,6 +54,17 @@ function exitOnStrayErrors(): void {
   });
 }
 
+/**
+ * The settings file to use. This repository's app takes what `npm run local:up` wrote when it has no settings of its
+ * own, so that the two commands work one after the other.
+ */
+function settingsFile(app: string, named: string | undefined): string | undefined {
+  if (named !== undefined || resolve(app) !== resolve(REPOSITORY)) return named;
+  const ownSettings = join(REPOSITORY, 'local.settings.json');
+  const writtenByLocalUp = join(REPOSITORY, '.shardline', 'settings.json');
+  return !existsSync(ownSettings) && existsSync(writtenByLocalUp) ? writtenByLocalUp : undefined;
+}
+
 async function main(): Promise<void> {
   const options = parseCliOptions(process.argv.slice(2), {
     app: REPOSITORY,
@@ -63,6 +75,7 @@ async function main(): Promise<void> {
     return;
   }
   exitOnStrayErrors();
+  const settings = settingsFile(options.app, options.settings);
   const host = await startHost({
     appDir: options.app,
     dataDir: options.data,
@@ -70,7 +83,7 @@ async function main(): Promise<void> {
     auth: options.auth,
     captureConsole: true,
     ...(options.port === undefined ? {} : { port: options.port }),
-    ...(options.settings === undefined ? {} : { settingsFile: options.settings }),
+    ...(settings === undefined ? {} : { settingsFile: settings }),
   });
   stopOnSignals(host);
   printSummary(host);
