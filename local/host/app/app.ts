@@ -7,6 +7,7 @@ import { indexFunctions } from './indexing.ts';
 import { injectCoreApi } from './injection.ts';
 import { writeCoreLog } from './invoker.ts';
 import { loadApp } from './loader.ts';
+import { onLoopback } from './loopback.ts';
 
 /** An app after indexing, ready to be invoked. */
 export interface LoadedApp {
@@ -53,7 +54,9 @@ export async function openApp(options: {
   const model = registry.model;
   if (model === undefined) throw new HostStartError('The app set no programming model.');
   const capabilities =
-    (await model.getCapabilities?.({ RpcHttpBodyOnly: 'true', RawHttpBodyBytes: 'true' })) ?? {};
+    (await onLoopback(async () =>
+      model.getCapabilities?.({ RpcHttpBodyOnly: 'true', RawHttpBodyBytes: 'true' }),
+    )) ?? {};
   registry.lock();
   return {
     registry,

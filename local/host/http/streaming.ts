@@ -105,7 +105,8 @@ function openProxy(
   const target = new URL(streamingUri);
   return httpRequest({
     agent,
-    hostname: target.hostname,
+    // The library says `localhost`, which would be looked up for each request; it listens on this (app/loopback.ts).
+    hostname: '127.0.0.1',
     port: target.port,
     method: incoming.method,
     path: `${url.pathname}${url.search}`,
