@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 
 /** What the deployed app runs from. */
@@ -23,7 +24,9 @@ test('every pattern is anchored, so that none reaches into node_modules', () => 
 });
 
 test('only what runs is deployed', () => {
-  const left = readdirSync('.').filter((name) => !isIgnored(name));
+  const tracked = execFileSync('git', ['ls-files'], { encoding: 'utf8' }).trim().split('\n');
+  const names = new Set(tracked.map((file) => file.split('/')[0] as string));
+  const left = [...names].filter((name) => !isIgnored(name));
   expect(left.filter((name) => !DEPLOYED.includes(name))).toEqual([]);
   expect(DEPLOYED.filter(isIgnored)).toEqual([]);
 });
