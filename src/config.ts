@@ -103,6 +103,18 @@ const settings = z.object({
   REVENUE_MAX_SHARDS_AT_ONCE: count(8, 1, 64),
   REVENUE_CHUNK_BUCKETS: count(64, 1, 1024),
   REVENUE_DEADLINE_MS: count(30_000, 1_000, 200_000),
+  /** How long one delivery of a saga's step goes on trying before the saga waits and delivers it again. */
+  SAGA_STEP_DEADLINE_MS: count(5_000, 100, 120_000),
+  /** A saga must reach its pivot in this time, or it compensates. */
+  SAGA_DEADLINE_MS: count(60_000, 1_000, 3_600_000),
+  /** When the sweep runs (NCRONTAB). */
+  SAGA_SWEEP_SCHEDULE: z.string().default('30 * * * * *'),
+  /** A saga, reservation or lock that has not moved for this long is looked at by the sweep. */
+  SAGA_STALE_MS: count(5 * 60_000, 1_000, 24 * 3_600_000),
+  /** Ledger rows, ended sagas and traces of moved orders are kept this long: far beyond any redelivery. */
+  SAGA_RETENTION_HOURS: count(7 * 24, 1, 365 * 24),
+  /** Rows the sweep looks at, and rows it deletes, per shard and run. */
+  SAGA_SWEEP_ROWS: count(200, 1, 10_000),
   MAX_BODY_BYTES: count(1024 * 1024, 1024, 100 * 1024 * 1024),
 });
 

@@ -16,10 +16,21 @@ export type ProbePoint =
   | 'ingestion.afterChunk'
   | 'ingestion.beforeDefer'
   | 'ingestion.afterDefer'
-  | 'revenue.afterChunk';
+  | 'revenue.afterChunk'
+  | 'sagas.beforeStep'
+  | 'sagas.beforeCommit'
+  | 'sagas.afterCommit'
+  | 'sagas.afterRecord'
+  | 'sagas.beforeStart'
+  | 'sagas.beforeLocalCommit'
+  | 'sagas.afterLocalCommit';
 
 export interface Probe {
-  reach(point: ProbePoint): Promise<void> | void;
+  /**
+   * `subject` says which of many is at the point (of a saga `id/step/verb`), `detail` what it was given. Throws what
+   * the test wants thrown.
+   */
+  reach(point: ProbePoint, subject?: string, detail?: unknown): Promise<void> | void;
 }
 
 export const noopProbe: Probe = { reach: () => undefined };

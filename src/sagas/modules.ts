@@ -1,0 +1,51 @@
+import type { z } from 'zod';
+import type { OrchestrationClient } from '../durable/client.ts';
+import type { AnySaga } from '../durable/saga/definition.ts';
+import type { ShardId } from '../kernel/ids.ts';
+import type { Services } from '../services.ts';
+import type { SagaId } from './saga-id.ts';
+
+/** What a slice brings for one kind of saga. */
+export interface SagaModule {
+  readonly definition: AnySaga;
+  /** The `input` of a message of the queue `sagas`: what the HTTP route of this saga takes. */
+  readonly message: z.ZodType;
+  /**
+   * Carries out a checked message under its saga id, as far as having it started or done. Idempotent by the id. Throws
+   * `conflict` (permanent) when the id was used for another input.
+   */
+  readonly submit: (
+    services: Services,
+    client: OrchestrationClient,
+    submission: { readonly sagaId: SagaId; readonly message: unknown },
+  ) => Promise<void>;
+}
+
+/** Whether a saga may still act on rows it holds: its row says so, and its orchestration lives. */
+export type SagaLife = 'alive' | 'ended' | 'unknown';
+
+/**
+ * Settles rows of one slice that are held for a saga which is gone (reservations, locks, pending rows): looks what
+ * became of it at the pivot's side, closes the steps that could still come late, then confirms or releases.
+ */
+export interface OrphanSettler {
+  readonly name: string;
+  readonly settle: (services: Services, work: OrphanWork) => Promise<OrphanReport>;
+}
+
+export interface OrphanWork {
+  readonly shard: ShardId;
+  /** Rows untouched since then, milliseconds since 1970. */
+  readonly olderThanMs: number;
+  /** Rows looked at. */
+  readonly limit: number;
+  readonly lifeOf: (sagaId: string) => Promise<SagaLife>;
+}
+
+export interface OrphanReport {
+  readonly found: number;
+  readonly confirmed: number;
+  readonly released: number;
+  /** Left for the next run: the saga lives, or a shard that must be asked does not answer. */
+  readonly left: number;
+}
