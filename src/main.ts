@@ -1,53 +1,7 @@
-import { app } from '@azure/functions';
-import { configFromEnvironment } from './config.ts';
-import { createServices } from './create-services.ts';
-import { durableClientInput, orchestrationClient } from './durable/client.ts';
-import { registerDurable } from './durable/register.ts';
-import { registerRoutes, type Route } from './http/handler.ts';
-import { ingestionDurable } from './ingestion/activities.ts';
-import { ingestionRoutes } from './ingestion/http.ts';
-import { poisonRoutes } from './ingestion/poison-http.ts';
-import { registerOrdersQueue } from './ingestion/queue.ts';
-import { createJsonLogger } from './kernel/logger.ts';
-import { openApiRoute, operationsRoutes } from './operations/http.ts';
-import { ordersRoutes } from './orders/http.ts';
-import { revenueDurable } from './revenue/activities.ts';
-import { revenueRoutes } from './revenue/http.ts';
-import type { Services } from './services.ts';
-import { checkAtStart } from './start-checks.ts';
-import { usersRoutes } from './users/http.ts';
+import { composeApp } from './compose.ts';
 
 /**
- * The composition root: settings → services → every slice registered. The Functions worker imports this file on each
- * cold start, so it opens no connection and waits for nothing; a bad setting stops the app with a message that names it.
+ * The app's entry. The Functions worker imports this file on each cold start and stops the app when it throws, with
+ * the message it throws.
  */
-const config = configFromEnvironment();
-const logger = createJsonLogger({
-  minimum: config.LOG_LEVEL,
-  // The worker forwards the console to the platform's log; standard output alone would be lost on Azure.
-  // oxlint-disable-next-line no-console
-  write: (line) => console.log(line),
-  nowMs: () => Date.now(),
-});
-const services = createServices(config, logger);
-
-// Batches of up to 100 MB stream through; without this the worker would hold each body in memory whole.
-app.setup({ enableHttpStream: true });
-app.hook.appStart(() => checkAtStart(services));
-app.hook.appTerminate(() => services.close());
-
-const routes: Route[] = [
-  ...usersRoutes,
-  ...ordersRoutes,
-  ...ingestionRoutes,
-  ...operationsRoutes,
-  ...revenueRoutes,
-  ...poisonRoutes,
-  openApiRoute(() => routes),
-];
-registerRoutes(app, services, routes, {
-  input: durableClientInput,
-  clientOf: orchestrationClient,
-});
-registerDurable<Services>(services, [ingestionDurable, revenueDurable]);
-registerOrdersQueue(app, services);
+composeApp();
