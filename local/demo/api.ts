@@ -97,3 +97,15 @@ export const reportReply = z.object({
     })
     .optional(),
 });
+
+export const sagaReply = z.object({
+  kind: z.string(),
+  status: z.enum(['running', 'compensating', 'completed', 'compensated']),
+  steps: z.array(
+    z.object({
+      name: z.string(),
+      state: z.string(),
+      lastError: z.object({ code: z.string() }).optional(),
+    }),
+  ),
+});

@@ -6,6 +6,7 @@ import { startStack } from '../shards/stack.ts';
 import { createApi } from './api.ts';
 import { registerCustomers, sendThroughQueue } from './load.ts';
 import { EXPECTED_ORDERS, showRevenue } from './revenue.ts';
+import { showSagas } from './sagas.ts';
 import { tellStory } from './story.ts';
 import { loadSuperstore } from './superstore.ts';
 
@@ -44,12 +45,15 @@ async function demonstrate(origin: string, storageConnectionString: string): Pro
     expectedOrders: EXPECTED_ORDERS,
   });
 
+  chapter('Writes that cross shards');
+  const sagas = await showSagas({ api, storageConnectionString, print });
+
   chapter('Revenue');
-  const wrong = await showRevenue(api, print);
+  const wrong = [...sagas.wrong, ...(await showRevenue(api, print))];
 
   chapter('What happened');
-  const created = story.created + registered.created + queued.created;
-  const sent = story.sent + registered.sent + queued.sent;
+  const created = story.created + registered.created + queued.created + sagas.tally.created;
+  const sent = story.sent + registered.sent + queued.sent + sagas.tally.sent;
   console.log(
     created === 0
       ? `  ${sent} requests and messages changed nothing: all of it was here from an earlier run.`
