@@ -7,6 +7,8 @@ import { createConnection } from 'mysql2/promise';
 import { type HostProcess, startHostProcess } from '../../local/host-process.ts';
 import type { ShardConnection } from '../../local/shards/settings.ts';
 import { createTestDatabases, type TestDatabases } from './cluster.ts';
+import type { Faults } from './faults/faults.ts';
+import { FOLDER_SETTING } from './faults/plan.ts';
 import { createHttpClient, type HttpClient, until } from './http.ts';
 
 export interface TestAppOptions {
@@ -16,9 +18,11 @@ export interface TestAppOptions {
   readonly auth?: boolean;
   /** A second instance over the databases and storage account of this one. */
   readonly beside?: TestApp;
+  /** The app runs from its sources, and these happen in it. */
+  readonly faults?: Faults;
 }
 
-/** The built app in a local host of its own, over real shards and storage. */
+/** The app in a local host of its own, over real shards and storage. */
 export interface TestApp {
   readonly http: HttpClient;
   readonly databases: TestDatabases;
@@ -40,6 +44,8 @@ export interface TestApp {
   startShard(shard: number): Promise<void>;
   /** `kill -9` of the host. */
   kill(): Promise<void>;
+  /** Resolves when the host that runs now has ended, by whatever. */
+  ended(): Promise<void>;
   /** Starts the host again on the same state and port. */
   restart(): Promise<void>;
   stop(): Promise<void>;
@@ -56,6 +62,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
       port,
       dataDir,
       auth: options.auth ?? false,
+      ...(options.faults === undefined ? {} : { app: options.faults.app }),
       onLine: (line) => output.push(line),
       settings: {
         SHARDS: JSON.stringify(databases.shards),
@@ -63,6 +70,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
         FUNCTIONS_WORKER_RUNTIME: 'node',
         // Half a minute of a dead instance's lease is long for a test.
         WORKER_LEASE_SECONDS: '15',
+        ...(options.faults === undefined ? {} : { [FOLDER_SETTING]: options.faults.folder }),
         ...options.settings,
       },
     });
@@ -79,6 +87,9 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     stopShard: (shard) => databases.stack.stopShard(shard),
     startShard: (shard) => databases.stack.startShard(shard),
     kill: () => host.kill(),
+    ended: async () => {
+      await host.exited;
+    },
     restart: async () => {
       host = await start(port);
     },
