@@ -1,6 +1,6 @@
 import type { FunctionInput, InvocationContext } from '@azure/functions';
 import * as df from 'durable-functions';
-import { BugError, RetryableError } from '../kernel/errors.ts';
+import { BugError, PermanentError, RetryableError } from '../kernel/errors.ts';
 import type { OrchestrationContract } from './contract.ts';
 import { checked, unwrap } from './envelope.ts';
 
@@ -19,7 +19,10 @@ export interface InstanceStatus<Output, Status> {
   readonly output: Output | undefined;
 }
 
-/** Starts and looks at orchestrations. Every call throws `storage-unavailable` (retryable) when the runtime does not answer. */
+/**
+ * Starts and looks at orchestrations. Every call throws `storage-unavailable` (retryable) when the runtime does not
+ * answer, and `conflict` (permanent) when the instance under the id belongs to another orchestration.
+ */
 export interface OrchestrationClient {
   /**
    * Makes sure an instance with this id exists and says whether this call started it. An instance that exists, also
@@ -32,6 +35,20 @@ export interface OrchestrationClient {
     instanceId: string,
     input: NoInfer<Input>,
   ): Promise<'started' | 'exists'>;
+  /**
+   * Starts a new execution under an id whose instance has ended or is absent; one that lives, also a suspended one, is
+   * left alone. Of two callers at once one starts it; the same caveat as for `ensureStarted` holds.
+   */
+  startAgain<Input, Output, Status>(
+    contract: OrchestrationContract<Input, Output, Status>,
+    instanceId: string,
+    input: NoInfer<Input>,
+  ): Promise<'started' | 'running'>;
+  /**
+   * Sends an external event, `data` as JSON. True: the runtime has it, and an orchestration that still waits for it
+   * gets it. False: there is no such instance, or it has ended.
+   */
+  raise(instanceId: string, eventName: string, data: unknown): Promise<boolean>;
   /** State, custom status and output; undefined when there is no such instance. */
   status<Input, Output, Status>(
     contract: OrchestrationContract<Input, Output, Status>,
@@ -40,7 +57,7 @@ export interface OrchestrationClient {
 }
 
 /** The SDK's own client, as far as it is used here. */
-export type RawClient = Pick<df.DurableClient, 'startNew' | 'getStatus'>;
+export type RawClient = Pick<df.DurableClient, 'startNew' | 'getStatus' | 'raiseEvent'>;
 
 /** The extra input a function needs to use {@link orchestrationClient}. One object, so that it may be listed once per function. */
 export const durableClientInput: FunctionInput = df.input.durableClient();
@@ -53,24 +70,86 @@ export function orchestrationClient(context: InvocationContext): OrchestrationCl
 export function createOrchestrationClient(raw: RawClient): OrchestrationClient {
   return {
     ensureStarted: async (contract, instanceId, input) => {
-      requireInstanceId(instanceId);
       const payload = checked(contract.name, 'input', contract.input, input);
-      if ((await lookUp(raw, instanceId)) !== undefined) return 'exists';
-      try {
-        await raw.startNew(contract.name, { instanceId, input: payload });
-        return 'started';
-      } catch (cause) {
-        // Somebody else may have started it in between; then the runtime refused ours.
-        if ((await lookUp(raw, instanceId)) !== undefined) return 'exists';
-        throw RetryableError.storageUnavailable({ cause, details: { instanceId } });
-      }
+      const exists = (found: Found): boolean => found !== undefined;
+      const started = await startUnless(raw, { contract, instanceId, payload }, exists);
+      return started ? 'started' : 'exists';
     },
+    startAgain: async (contract, instanceId, input) => {
+      const payload = checked(contract.name, 'input', contract.input, input);
+      const started = await startUnless(raw, { contract, instanceId, payload }, isLive);
+      return started ? 'started' : 'running';
+    },
+    raise: (instanceId, eventName, data) => raise(raw, { instanceId, eventName, data }),
     status: async (contract, instanceId) => {
-      requireInstanceId(instanceId);
-      const found = await lookUp(raw, instanceId);
+      const found = await lookUpOwn(raw, contract, instanceId);
       return found === undefined ? undefined : describe(contract, found);
     },
   };
+}
+
+type Found = df.DurableOrchestrationStatus | undefined;
+
+interface Start {
+  readonly contract: { readonly name: string };
+  readonly instanceId: string;
+  readonly payload: unknown;
+}
+
+/** Starts an instance unless what is there under its id stands in the way; false: it does. */
+async function startUnless(
+  raw: RawClient,
+  { contract, instanceId, payload }: Start,
+  inTheWay: (found: Found) => boolean,
+): Promise<boolean> {
+  if (inTheWay(await lookUpOwn(raw, contract, instanceId))) return false;
+  try {
+    await raw.startNew(contract.name, { instanceId, input: payload });
+    return true;
+  } catch (cause) {
+    // Somebody else may have started it in between; then the runtime refused ours.
+    if (inTheWay(await lookUpOwn(raw, contract, instanceId))) return false;
+    throw RetryableError.storageUnavailable({ cause, details: { instanceId } });
+  }
+}
+
+async function raise(
+  raw: RawClient,
+  event: { readonly instanceId: string; readonly eventName: string; readonly data: unknown },
+): Promise<boolean> {
+  const { instanceId, eventName, data } = event;
+  requireInstanceId(instanceId);
+  // The SDK takes an event for an ended instance without a word.
+  if (!isLive(await lookUp(raw, instanceId))) return false;
+  try {
+    await raw.raiseEvent(instanceId, eventName, data);
+    return true;
+  } catch (cause) {
+    if (!isLive(await lookUp(raw, instanceId))) return false;
+    throw RetryableError.storageUnavailable({ cause, details: { instanceId, eventName } });
+  }
+}
+
+function isLive(found: Found): boolean {
+  if (found === undefined) return false;
+  const state = stateOf(found);
+  return state === 'pending' || state === 'running' || state === 'suspended';
+}
+
+/** Names of functions ignore case, as in the host. */
+async function lookUpOwn(
+  raw: RawClient,
+  contract: { readonly name: string },
+  instanceId: string,
+): Promise<Found> {
+  requireInstanceId(instanceId);
+  const found = await lookUp(raw, instanceId);
+  if (found === undefined || found.name.toLowerCase() === contract.name.toLowerCase()) return found;
+  throw new PermanentError(
+    'conflict',
+    'This id is in use for something of another kind. Send the request under another id.',
+    { details: { instanceId, expected: contract.name, found: found.name } },
+  );
 }
 
 function describe<Input, Output, Status>(
@@ -110,10 +189,7 @@ function stateOf(found: df.DurableOrchestrationStatus): RuntimeState {
   }
 }
 
-async function lookUp(
-  raw: RawClient,
-  instanceId: string,
-): Promise<df.DurableOrchestrationStatus | undefined> {
+async function lookUp(raw: RawClient, instanceId: string): Promise<Found> {
   try {
     return await raw.getStatus(instanceId, { showInput: false });
   } catch (cause) {

@@ -59,6 +59,8 @@ export function createIngestionApp(
       started.push(instanceId);
       return Promise.resolve('started');
     },
+    startAgain: () => Promise.reject(new Error('nothing is started again here')),
+    raise: () => Promise.reject(new Error('nothing waits for events here')),
     status: (_contract, instanceId) =>
       Promise.resolve(started.includes(instanceId) ? running(instanceId) : undefined),
   };

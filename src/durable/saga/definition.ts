@@ -24,8 +24,8 @@ export interface SagaLimits {
 }
 
 /**
- * A shard that is away for half a minute is waited for; a caller has its answer (202) long before. Ten tries with these
- * waits take about 25 s besides the time of the tries themselves.
+ * A shard that is away for half a minute is waited for; a caller has its answer (202) long before. With these waits
+ * the deadline ends the tries after about ten of them, `maxAttempts` only after quick failures under a longer one.
  */
 export const DEFAULT_LIMITS: SagaLimits = {
   deadlineMs: 60_000,
@@ -73,6 +73,13 @@ export interface SagaDefinition<Input, Output> {
 /** Any saga, for registries. */
 export type AnySaga = SagaDefinition<never, unknown> | SagaDefinition<unknown, unknown>;
 
+/**
+ * A retriable step may be skipped by an operator, and has no result then: those after it may look, and must do
+ * without.
+ */
+type Perhaps<Results, Name extends string, Output> = Results & {
+  readonly [name in Name]?: Output;
+};
 type NewName<Name extends string, Results> = Name extends keyof Results ? never : Name;
 type With<Results, Name extends string, Output> = Results & Readonly<Record<Name, Output>>;
 
@@ -96,11 +103,8 @@ export interface SagaTail<Input, Output, Results> {
     name: NewName<Name, Results>,
     step: FinalStep<StepInput, StepOutput>,
     inputOf: (soFar: SagaSoFar<Input, Results>) => NoInfer<StepInput>,
-  ): SagaTail<Input, Output, With<Results, Name, StepOutput>>;
-  /**
-   * What the saga answers when it is completed. A retriable step that an operator skipped has no result: use those of
-   * the steps up to the pivot.
-   */
+  ): SagaTail<Input, Output, Perhaps<Results, Name, StepOutput>>;
+  /** What the saga answers when it is completed. */
   returns(
     outputOf: (soFar: SagaSoFar<Input, Results>) => NoInfer<Output>,
   ): SagaDefinition<Input, Output>;

@@ -1,0 +1,85 @@
+import { assertNever } from '../../kernel/exhaustive.ts';
+import { giveUp, giveUpBefore, startVerb } from './decide.ts';
+import type { OperatorEvent } from './record.ts';
+import {
+  currentStep,
+  endingOf,
+  type SagaState,
+  type SagaTable,
+  type SettledVerb,
+} from './state.ts';
+import type { StepError } from './step.ts';
+
+/**
+ * An operator's word, taken in between two moves. What became of it is written down by the next record; `compensate`
+ * while the pivot is in doubt stays undecided until the pivot is looked at.
+ */
+export function afterOperator(table: SagaTable, state: SagaState, event: OperatorEvent): SagaState {
+  const { verb, entry } = event;
+  switch (verb) {
+    case 'retry':
+      return settled({ ...state, notBeforeMs: 0 }, entry, 'applied');
+    case 'skip':
+      return skip(table, state, entry);
+    case 'compensate':
+      return compensate(table, state, entry);
+    default:
+      return assertNever(verb);
+  }
+}
+
+/** Only what will never be given up otherwise can be skipped: a step after the pivot, a compensation. */
+function skip(table: SagaTable, state: SagaState, entry: string): SagaState {
+  if (endingOf(table, state) !== undefined) return settled(state, entry, 'refused');
+  if (state.phase === 'compensating') {
+    return settled(startVerb(state, 'abandon'), entry, 'applied');
+  }
+  const { step } = currentStep(table, state);
+  return step.role === 'retriable'
+    ? settled(startVerb(state, 'seal'), entry, 'applied')
+    : settled(state, entry, 'refused');
+}
+
+function compensate(table: SagaTable, state: SagaState, entry: string): SagaState {
+  if (endingOf(table, state) !== undefined) return settled(state, entry, 'refused');
+  switch (state.phase) {
+    case 'compensating':
+      return settled(state, entry, 'refused');
+    case 'recovering':
+      return undecided(state, entry);
+    case 'forward': {
+      const { step, progress } = currentStep(table, state);
+      if (step.role === 'retriable') return settled(state, entry, 'refused');
+      if (!progress.delivered) {
+        return settled(giveUpBefore(table, state, ASKED), entry, 'applied');
+      }
+      if (step.role === 'compensatable') {
+        return settled(giveUp(table, state, ASKED), entry, 'applied');
+      }
+      // A pivot that is being sealed already keeps the reason it has.
+      return undecided(state.verb === 'seal' ? state : giveUp(table, state, ASKED), entry);
+    }
+    default:
+      return assertNever(state.phase);
+  }
+}
+
+function settled(state: SagaState, entry: string, as: SettledVerb['state']): SagaState {
+  const { journal } = state;
+  const words = [...journal.settled, { entry, state: as }].slice(-MAX_WORDS);
+  return { ...state, journal: { ...journal, settled: words, postponed: false } };
+}
+
+function undecided(state: SagaState, entry: string): SagaState {
+  const { journal } = state;
+  const words = [...journal.undecided, entry].slice(-MAX_WORDS);
+  return { ...state, journal: { ...journal, undecided: words } };
+}
+
+/** Words kept while the journal does not answer: the state is carried from execution to execution and stays small. */
+const MAX_WORDS = 50;
+
+const ASKED: StepError = {
+  code: 'conflict',
+  message: 'An operator had this saga taken back.',
+};
