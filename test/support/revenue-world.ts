@@ -124,7 +124,7 @@ export async function createRevenueWorld(database: ShardedDatabase): Promise<Rev
       epochs[bucket] = Math.max(epochs[bucket] as number, epoch);
       await write(
         shard,
-        `REPLACE INTO bucket_ownership VALUES (${bucket}, '${state}', ${epoch}, ${movedTo ?? 'NULL'}, NOW(3))`,
+        `REPLACE INTO bucket_ownership (bucket, state, epoch, moved_to, updated_at) VALUES (${bucket}, '${state}', ${epoch}, ${movedTo ?? 'NULL'}, NOW(3))`,
       );
     },
     move: async ({ bucket, from, to }) => {
@@ -143,7 +143,10 @@ export async function createRevenueWorld(database: ShardedDatabase): Promise<Rev
         const rows = [...owners.keys()]
           .filter((bucket) => owners[bucket] === shard)
           .map((bucket) => `(${bucket}, 'owned', 1, NULL, NOW(3))`);
-        await write(shard, `INSERT INTO bucket_ownership VALUES ${rows.join(', ')}`);
+        await write(
+          shard,
+          `INSERT INTO bucket_ownership (bucket, state, epoch, moved_to, updated_at) VALUES ${rows.join(', ')}`,
+        );
       }
     },
   };

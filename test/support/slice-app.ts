@@ -99,7 +99,7 @@ export async function startSliceApp(
       }
       const gone = `UPDATE bucket_ownership SET state = 'gone', moved_to = ? WHERE bucket = ?`;
       await rows(from, gone, [to, bucket]);
-      const owned = `REPLACE INTO bucket_ownership VALUES (?, 'owned', 2, NULL, NOW(3))`;
+      const owned = `REPLACE INTO bucket_ownership (bucket, state, epoch, moved_to, updated_at) VALUES (?, 'owned', 2, NULL, NOW(3))`;
       await rows(to, owned, [bucket]);
     },
     stop: async () => {
