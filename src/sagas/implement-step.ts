@@ -6,7 +6,6 @@ import type {
   StepAnswer,
   StepContract,
   StepDelivery,
-  StepError,
 } from '../durable/saga/step.ts';
 import { checked } from '../durable/envelope.ts';
 import { assertNever } from '../kernel/exhaustive.ts';
@@ -14,6 +13,8 @@ import { AppError, BugError, PermanentError } from '../kernel/errors.ts';
 import type { BucketId } from '../kernel/ids.ts';
 import { errorFields, type Logger } from '../kernel/logger.ts';
 import type { Services } from '../services.ts';
+import { stepErrorOf } from './model.ts';
+import { attemptInTransaction } from './transaction.ts';
 import {
   enterToRun,
   enterToSeal,
@@ -99,13 +100,13 @@ async function deliverStep<Input, Output>(
   const { code, delivery, input } = delivered;
   const { sagaId, step, verb } = delivery;
   const subject = `${sagaId}/${step}/${verb}`;
-  const bucket = code.bucket(input);
   try {
+    const bucket = code.bucket(input);
     await services.probe.reach('sagas.beforeStep', subject, delivery);
     const answer = await services.database.onOwner<StepAnswer>(
       bucket,
       (shard) =>
-        shard.transaction(async (tx) => {
+        attemptInTransaction(shard, async (tx) => {
           const run = { sagaId, nowMs: services.clock.nowMs() };
           const attempt = await inTransaction(tx, delivered, {
             key: { bucket, sagaId, step },
@@ -215,10 +216,4 @@ async function early<Input, Output>(
   } catch (error) {
     logger.log('info', 'sagas.not_early', { sagaId: delivery.sagaId, ...errorFields(error) });
   }
-}
-
-/** A failure as it may travel: what a caller may see of it. */
-export function stepErrorOf(error: AppError): StepError {
-  const { code, message, problems } = error;
-  return { code, message, ...(problems.length > 0 && { problems: [...problems] }) };
 }

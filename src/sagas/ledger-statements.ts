@@ -4,7 +4,8 @@
  * first in the transaction of the effect: two deliveries at once wait for each other here, never behind an effect, and
  * no lock is upgraded, so they cannot deadlock. Affected 0: not the owner.
  *
- * `insertId` tells what was there, 0: nothing. See FACTS-mysql 3 for the form.
+ * `insertId` tells what was there, 0: nothing. See FACTS-mysql 3 for the form. Every delivery refreshes the row's time: it
+ * is kept for the retention time after the last one.
  */
 function enter(state: 'done' | 'undone' | 'sealed', stateIfDone: string): string {
   return `
@@ -18,7 +19,8 @@ FROM (
 ) n
 ON DUPLICATE KEY UPDATE state = IF(
   LAST_INSERT_ID(FIELD(saga_steps.state, 'done', 'undone', 'sealed')) = 1,
-  ${stateIfDone}, saga_steps.state)`;
+  ${stateIfDone}, saga_steps.state),
+  updated_at = n.t`;
 }
 
 /** `insertId` 0: the row was written as done, the effect may follow. 1, 2, 3: it is done, undone, sealed. Values: saga, step, time, bucket. */
@@ -29,6 +31,9 @@ export const ENTER_UNDO = enter('undone', "'undone'");
 
 /** `insertId` 0: it never ran and is sealed now. 1: it is done. 2, 3: closed before. Values as above. */
 export const ENTER_SEAL = enter('sealed', 'saga_steps.state');
+
+/** As {@link ENTER_SEAL}, but what it writes is `undone`: not "another way is taken", but "this was refused for good". Values as above. */
+export const ENTER_REFUSE = enter('undone', 'saga_steps.state');
 
 /** Values: result (JSON), bucket, saga, step. */
 export const RECORD_RESULT =

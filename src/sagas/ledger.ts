@@ -4,6 +4,7 @@ import { refusalAfterNothing } from '../database/refusals.ts';
 import { BugError } from '../kernel/errors.ts';
 import type { BucketId } from '../kernel/ids.ts';
 import {
+  ENTER_REFUSE,
   ENTER_RUN,
   ENTER_SEAL,
   ENTER_UNDO,
@@ -19,11 +20,14 @@ export interface LedgerKey {
   readonly step: string;
 }
 
-/** What was there when the ledger was entered. `new`: nothing. `closed`: undone or sealed, the step must not run. */
+/**
+ * What was there when the ledger was entered. `new`: nothing. `undone`, `sealed`: the step is closed and must not run;
+ * `result` is what {@link recordResult} kept, null when nothing was.
+ */
 export type LedgerEntry =
   | { readonly kind: 'new' }
   | { readonly kind: 'done'; readonly result: unknown }
-  | { readonly kind: 'undone' }
+  | { readonly kind: 'undone'; readonly result: unknown }
   | { readonly kind: 'sealed' }
   | Refusal;
 
@@ -46,6 +50,14 @@ export function enterToUndo(tx: SqlRunner, key: LedgerKey, nowMs: number): Promi
 /** Closes a step that has not run: `new` means that it is sealed now, `done` that it ran before. */
 export function enterToSeal(tx: SqlRunner, key: LedgerKey, nowMs: number): Promise<LedgerEntry> {
   return enter(tx, ENTER_SEAL, key, nowMs);
+}
+
+/**
+ * Closes a step that was refused, for good: `new` means that it is closed now and {@link recordResult} is to keep why,
+ * `done` that another delivery ran it meanwhile.
+ */
+export function enterToRefuse(tx: SqlRunner, key: LedgerKey, nowMs: number): Promise<LedgerEntry> {
+  return enter(tx, ENTER_REFUSE, key, nowMs);
 }
 
 /** Keeps the step's answer for later deliveries; in the transaction that entered the ledger. */
@@ -72,7 +84,7 @@ async function enter(
     case 1:
       return { kind: 'done', result: await readResult(tx, key) };
     case 2:
-      return { kind: 'undone' };
+      return { kind: 'undone', result: await readResult(tx, key) };
     case 3:
       return { kind: 'sealed' };
     default:

@@ -3,11 +3,17 @@ import type { OrchestrationClient } from '../durable/client.ts';
 import type { AnySaga } from '../durable/saga/definition.ts';
 import type { ShardId } from '../kernel/ids.ts';
 import type { Services } from '../services.ts';
+import type { AnyLocalSaga } from './local.ts';
 import type { SagaId } from './saga-id.ts';
 
 /** What a slice brings for one kind of saga. */
 export interface SagaModule {
   readonly definition: AnySaga;
+  /**
+   * How it is done as one local transaction, where it can be: what `submitSaga` is given. Whoever starts a saga again
+   * must know of it, see `settleLocal`.
+   */
+  readonly local: AnyLocalSaga | undefined;
   /** The `input` of a message of the queue `sagas`: what the HTTP route of this saga takes. */
   readonly message: z.ZodType;
   /**
@@ -48,4 +54,27 @@ export interface OrphanReport {
   readonly released: number;
   /** Left for the next run: the saga lives, or a shard that must be asked does not answer. */
   readonly left: number;
+}
+
+/** Deletes rows of one table that nobody needs any more, a short transaction at a time, in owned buckets only. */
+export interface Purger {
+  readonly name: string;
+  /** Deletes one chunk. Idempotent, and safe beside itself. */
+  readonly purge: (services: Services, work: PurgeWork) => Promise<PurgeStep>;
+}
+
+export interface PurgeWork {
+  readonly shard: ShardId;
+  /** Rows untouched since then, milliseconds since 1970. */
+  readonly olderThanMs: number;
+  /** Rows looked at, and so deleted. */
+  readonly limit: number;
+  /** `next` of the chunk before; empty for the beginning. */
+  readonly after: string;
+}
+
+export interface PurgeStep {
+  readonly deleted: number;
+  /** Where to go on; empty for the beginning (all that was looked at is gone); null when there is no more. */
+  readonly next: string | null;
 }

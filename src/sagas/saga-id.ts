@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { keyHash } from '../idempotency/keys.ts';
 import type { Brand } from '../kernel/brand.ts';
 import type { BucketId } from '../kernel/ids.ts';
 import { BUCKET_COUNT, bucketOf } from '../sharding/hash.ts';
@@ -22,6 +23,14 @@ export const sagaIdSchema = z
  */
 export function sagaIdAt(bucket: BucketId, unique: string): SagaId {
   return `s1-${bucket.toString(16).padStart(3, '0')}-${unique}` as SagaId;
+}
+
+/**
+ * The id of a saga that is asked for under an `Idempotency-Key`: the same for each request with it. `namespace` keeps
+ * keys of different routes and owners apart.
+ */
+export function sagaIdOfKey(namespace: string, key: string): SagaId {
+  return `key-${keyHash(namespace, key)}` as SagaId;
 }
 
 /** The bucket of a saga's row: carried by ids of our own, and the hash of any other. */
