@@ -15,6 +15,15 @@ export const READ_OWNERSHIP =
 export const CHANGE_OWNERSHIP_STATE =
   'UPDATE bucket_ownership SET state = ?, updated_at = ? WHERE bucket = ? AND state = ? AND epoch = ?';
 
+/**
+ * The fences of several buckets for one transaction, those that are owned; in order of the buckets, so that two of
+ * them wait for each other instead of in a circle. Values: the buckets.
+ */
+export function lockOwned(buckets: number): string {
+  const list = Array.from({ length: buckets }, () => '?').join(', ');
+  return `SELECT bucket FROM bucket_ownership WHERE bucket IN (${list}) AND state = 'owned' ORDER BY bucket LOCK IN SHARE MODE`;
+}
+
 /** Start of the seed; followed by rows `(bucket, 'owned', 1, NULL, time)`. */
 export const SEED_OWNERSHIP =
   'INSERT INTO bucket_ownership (bucket, state, epoch, moved_to, updated_at) VALUES ';
