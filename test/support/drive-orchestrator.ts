@@ -20,6 +20,13 @@ export interface DriveOptions {
   /** Share of activities that run twice, 0 … 1. */
   readonly redeliver?: number;
   readonly maxTurns?: number;
+  /**
+   * Asked after each turn of the root: the external event to be sent to it, if any. It arrives in an order drawn from
+   * `random`, as completions do, and a timer that it races has not fired when it comes first.
+   */
+  readonly raise?: (
+    status: unknown,
+  ) => { readonly name: string; readonly data: unknown } | undefined;
 }
 
 export interface DriveResult {
@@ -31,13 +38,16 @@ export interface DriveResult {
   readonly actions: number;
   readonly historyBytes: number;
   readonly executions: number;
+  /** Events in the longest history of one execution. */
+  readonly longestHistory: number;
   /** Last custom status per instance. */
   readonly statuses: ReadonlyMap<string, unknown>;
 }
 
 interface Delivery {
   readonly instance: Instance;
-  readonly execution: number;
+  /** Undefined: for whichever execution is there, as external events are. */
+  readonly execution: number | undefined;
   readonly event: () => Promise<HistoryEvent>;
 }
 
@@ -100,6 +110,7 @@ class Driver {
   #actions = 0;
   #historyBytes = 0;
   #executions = 0;
+  #longestHistory = 0;
 
   constructor(options: DriveOptions) {
     this.#options = options;
@@ -117,6 +128,7 @@ class Driver {
       actions: this.#actions,
       historyBytes: this.#historyBytes,
       executions: this.#executions,
+      longestHistory: this.#longestHistory,
       statuses: this.#statuses,
     };
   }
@@ -138,8 +150,10 @@ class Driver {
       if (next === undefined) continue;
       const { instance, execution } = next;
       const event = await next.event();
-      if (instance.result !== undefined || instance.execution !== execution) continue;
+      const stale = execution !== undefined && instance.execution !== execution;
+      if (instance.result !== undefined || stale) continue;
       await this.#turn(instance, event);
+      if (instance.parent === undefined) this.#raise(instance);
     }
   }
 
@@ -161,18 +175,28 @@ class Driver {
     this.#settle(instance, turn);
   }
 
+  #raise(instance: Instance): void {
+    const raised = this.#options.raise?.(this.#statuses.get(instance.id));
+    if (raised === undefined) return;
+    const event = { EventType: 15, Name: raised.name, Input: JSON.stringify(raised.data) };
+    this.#pending.push({ instance, execution: undefined, event: () => Promise.resolve(event) });
+  }
+
   #settle(instance: Instance, turn: { result?: TurnResult; error?: Error }): void {
     if (turn.error !== undefined) {
       this.#finish(instance, { failed: true, output: undefined, error: turn.error.message });
       return;
     }
     if (turn.result?.isDone !== true) return;
+    if (instance.history.hasOpenTimer()) {
+      throw new Error('an open timer holds up the end of this execution');
+    }
     const again = turn.result.actions.flat().find((action) => action.actionType === 4);
     if (again === undefined) {
       this.#finish(instance, { failed: false, output: turn.result.output });
       return;
     }
-    this.#historyBytes += instance.history.bytes();
+    this.#measure(instance.history);
     instance.execution++;
     this.#executions++;
     const history = new History(again.input);
@@ -193,7 +217,7 @@ class Driver {
 
   #finish(instance: Instance, result: NonNullable<Instance['result']>): void {
     instance.result = result;
-    this.#historyBytes += instance.history.bytes();
+    this.#measure(instance.history);
     const { parent } = instance;
     if (parent === undefined) return;
     const event = result.failed
@@ -204,6 +228,11 @@ class Driver {
       execution: parent.execution,
       event: () => Promise.resolve(event),
     });
+  }
+
+  #measure(history: History): void {
+    this.#historyBytes += history.bytes();
+    this.#longestHistory = Math.max(this.#longestHistory, history.events);
   }
 
   #deliver(instance: Instance, event: () => Promise<HistoryEvent>): void {
@@ -229,6 +258,7 @@ class Driver {
       case 4:
         return;
       case 5: {
+        if (action.isCanceled === true) return;
         const fireAt = new Date(action.fireAt ?? 0).toISOString();
         this.#deliver(instance, () =>
           Promise.resolve({ EventType: 11, TimerId: id, FireAt: fireAt }),

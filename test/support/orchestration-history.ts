@@ -31,6 +31,8 @@ export interface Accepted {
 }
 
 const WITH_RETRY = new Set([1, 3]);
+/** ContinueAsNew and WaitForExternalEvent. */
+const WITHOUT_ID = new Set([4, 6]);
 
 export class History {
   readonly #events: HistoryEvent[] = [];
@@ -38,6 +40,8 @@ export class History {
   readonly #open = new Map<number, Retry | undefined>();
   /** Name of each action scheduled so far, to notice a replay that decides differently. */
   readonly #scheduled: string[] = [];
+  /** Where the timers stand in the list of actions, and their ids. */
+  readonly #timerIds: { readonly index: number; readonly id: number }[] = [];
   #nextId = 0;
 
   constructor(input: unknown) {
@@ -104,6 +108,7 @@ export class History {
   /** Ids for the actions that this turn added; throws when the earlier ones are not the same as before. */
   allocate(listed: readonly Action[]): { readonly id: number; readonly action: Action }[] {
     const actions = [...new Set(flatten(listed))];
+    this.#cancel(actions);
     const added: { id: number; action: Action }[] = [];
     actions.forEach((action, index) => {
       const label = `${action.actionType} ${action.functionName ?? ''} ${JSON.stringify(action.input)}`;
@@ -113,10 +118,11 @@ export class History {
       }
       if (before !== undefined) return;
       this.#scheduled.push(label);
-      if (action.actionType === 4) return;
+      if (WITHOUT_ID.has(action.actionType)) return;
       const id = this.#nextId++;
       const retry = WITH_RETRY.has(action.actionType) ? { action, attempts: 0 } : undefined;
-      this.#open.set(id, retry);
+      if (action.actionType === 5) this.#timerIds.push({ index, id });
+      if (action.isCanceled !== true) this.#open.set(id, retry);
       this.#push({
         EventType: action.actionType === 5 ? 10 : 4,
         EventId: id,
@@ -130,6 +136,22 @@ export class History {
     }
     this.#push({ EventType: 13 });
     return added;
+  }
+
+  /** A timer that was created in an earlier turn and is cancelled now is answered no more. */
+  #cancel(actions: readonly Action[]): void {
+    for (const { index, id } of this.#timerIds) {
+      if (actions[index]?.isCanceled === true) this.#open.delete(id);
+    }
+  }
+
+  /** Whether a timer is left that neither fired nor was cancelled: it would hold up the end. */
+  hasOpenTimer(): boolean {
+    return this.#timerIds.some(({ id }) => this.#open.has(id));
+  }
+
+  get events(): number {
+    return this.#events.length;
   }
 
   bytes(): number {

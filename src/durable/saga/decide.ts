@@ -1,6 +1,16 @@
-import { backoffMs } from '../../kernel/backoff.ts';
 import { assertNever } from '../../kernel/exhaustive.ts';
-import { shareOf } from './jitter.ts';
+import {
+  advance,
+  compensateFrom,
+  descend,
+  lookAround,
+  pastPivot,
+  retryForEver,
+  retryInTime,
+  waitMs,
+  withResult,
+  withStep,
+} from './progress.ts';
 import {
   currentStep,
   endingOf,
@@ -8,7 +18,6 @@ import {
   type SagaState,
   type SagaTable,
   type SettledVerb,
-  type StepProgress,
 } from './state.ts';
 import type { StepAnswer, StepError, StepVerb } from './step.ts';
 
@@ -42,11 +51,15 @@ export function nextMove(table: SagaTable, state: SagaState, nowMs: number): Sag
 
 /** The state while the delivery of the current move is under way. */
 export function delivering(table: SagaTable, state: SagaState): SagaState {
+  return withStep(tried(table, state), { delivered: true });
+}
+
+function tried(table: SagaTable, state: SagaState): SagaState {
   const { progress } = currentStep(table, state);
   const undoing = state.verb === 'undo' || state.verb === 'abandon';
   return withStep(
     { ...state, notBeforeMs: 0, journal: { ...state.journal, postponed: false } },
-    { state: undoing ? 'undoing' : 'running', attempts: progress.attempts + 1, delivered: true },
+    { state: undoing ? 'undoing' : 'running', attempts: progress.attempts + 1 },
   );
 }
 
@@ -81,14 +94,17 @@ export function afterUnmadeInput(
   nowMs: number,
 ): SagaState {
   const { step, progress } = currentStep(table, state);
-  const neverOut = !progress.delivered && state.phase === 'forward';
-  if (neverOut && step.role !== 'retriable' && state.verb === 'run') {
-    return giveUpBefore(table, withStep(state, { state: 'unneeded', lastError: error }), error);
+  // A saga that is recovered may have sent it out before it was lost.
+  const recovered = state.phase === 'recovering' && state.failure === undefined;
+  const neverOut = !progress.delivered && !recovered;
+  if (neverOut && step.role !== 'retriable') {
+    const unneeded = withStep(state, { state: 'unneeded', lastError: error });
+    return compensateFrom(table, unneeded, { cursor: state.cursor - 1, error });
   }
-  if (neverOut && step.role === 'retriable' && state.verb === 'seal') {
+  if (neverOut && state.verb === 'seal') {
     return advance(table, withStep(state, { state: 'skipped', lastError: error }), nowMs);
   }
-  return afterAnswer(table, delivering(table, state), { kind: 'failed', error }, nowMs);
+  return afterAnswer(table, tried(table, state), { kind: 'failed', error }, nowMs);
 }
 
 /** How the journal took the current record. */
@@ -105,34 +121,12 @@ export function afterRecord(
     return { ...state, journal: { ...journal, due: false, attempts: 0, closed: ended, settled } };
   }
   const attempts = journal.attempts + 1;
-  const waitMs = backoff(table, `${state.sagaId}/journal`, attempts);
+  const againAtMs = nowMs + waitMs(table, `${state.sagaId}/journal`, attempts);
   return {
     ...state,
-    notBeforeMs: ended ? nowMs + waitMs : state.notBeforeMs,
+    notBeforeMs: ended ? againAtMs : state.notBeforeMs,
     journal: { ...journal, attempts, postponed: true },
   };
-}
-
-/**
- * Gives up before the pivot is known to be done. A step in doubt is armed for its compensation before it runs, so it
- * is undone with the others; a pivot in doubt is sealed first, and decides.
- */
-export function giveUp(table: SagaTable, state: SagaState, error: StepError): SagaState {
-  const { step } = currentStep(table, state);
-  const failed = withStep({ ...state, failure: error }, { state: 'failed', lastError: error });
-  return step.role === 'pivot'
-    ? startVerb(failed, 'seal')
-    : compensateFrom(table, failed, state.cursor);
-}
-
-/** Gives up at a step that is known to be closed or never went out. */
-export function giveUpBefore(table: SagaTable, state: SagaState, error: StepError): SagaState {
-  return compensateFrom(table, { ...state, failure: error }, state.cursor - 1);
-}
-
-/** The same step with another verb, tried at once. */
-export function startVerb(state: SagaState, verb: StepVerb): SagaState {
-  return withStep({ ...state, verb, notBeforeMs: 0 }, { attempts: 0 });
 }
 
 function afterRun(
@@ -141,27 +135,61 @@ function afterRun(
   answer: StepAnswer,
   nowMs: number,
 ): SagaState {
-  const { step } = currentStep(table, state);
-  const final = step.role === 'retriable';
   switch (answer.kind) {
     case 'done':
-      return advance(table, withResult(state, step.name, answer.value), nowMs);
+      return advance(table, afterDone(table, state, answer.value), nowMs);
     case 'refused':
-      return final
-        ? retryForEver(table, state, answer.error, nowMs)
-        : giveUp(table, state, answer.error);
+      return afterRefusal(table, state, answer.error, nowMs);
     case 'undone':
     case 'sealed':
-      // Closed by somebody else: a run before this one, an operator, the sweep. It will never be done.
-      return final
-        ? advance(table, withStep(state, { state: 'skipped', lastError: CLOSED }), nowMs)
-        : giveUp(table, state, CLOSED);
+      return afterClosed(table, state, nowMs);
     case 'failed':
-      return final
+      return currentStep(table, state).step.role === 'retriable'
         ? retryForEver(table, state, answer.error, nowMs)
-        : retryInTime(table, state, answer.error, nowMs);
+        : (retryInTime(table, state, answer.error, nowMs) ??
+            lookAround(failed(state, answer.error), answer.error));
     default:
       return assertNever(answer);
+  }
+}
+
+function afterDone(table: SagaTable, state: SagaState, value: unknown): SagaState {
+  const done = withResult(state, value);
+  return currentStep(table, state).step.role === 'pivot' ? pastPivot(done) : done;
+}
+
+/** A compensatable step that was refused is undone as well: an earlier try of it may still come late. */
+function afterRefusal(
+  table: SagaTable,
+  state: SagaState,
+  error: StepError,
+  nowMs: number,
+): SagaState {
+  const { role } = currentStep(table, state).step;
+  switch (role) {
+    case 'compensatable':
+      return compensateFrom(table, failed(state, error), { cursor: state.cursor, error });
+    case 'pivot':
+      return lookAround(failed(state, error), error);
+    case 'retriable':
+      return retryForEver(table, state, error, nowMs);
+    default:
+      return assertNever(role);
+  }
+}
+
+/** Somebody else closed the step (an earlier run, an operator, the sweep): it will never be done. */
+function afterClosed(table: SagaTable, state: SagaState, nowMs: number): SagaState {
+  const { role } = currentStep(table, state).step;
+  switch (role) {
+    case 'compensatable':
+      return compensateFrom(table, failed(state, CLOSED), { cursor: state.cursor, error: CLOSED });
+    case 'pivot':
+      return lookAround(failed(state, CLOSED), CLOSED);
+    case 'retriable':
+      return advance(table, withStep(state, { state: 'skipped', lastError: CLOSED }), nowMs);
+    default:
+      return assertNever(role);
   }
 }
 
@@ -171,22 +199,20 @@ function afterSeal(
   answer: StepAnswer,
   nowMs: number,
 ): SagaState {
-  const { step } = currentStep(table, state);
   switch (answer.kind) {
-    case 'done': {
-      const done = withResult(state, step.name, answer.value);
-      return advance(table, step.role === 'pivot' ? pivotIsDone(done) : done, nowMs);
-    }
+    case 'done':
+      return advance(table, afterDone(table, state, answer.value), nowMs);
     case 'undone':
-    case 'sealed':
-      if (step.role === 'retriable') {
+    case 'sealed': {
+      if (currentStep(table, state).step.role === 'retriable') {
         return advance(table, withStep(state, { state: 'skipped' }), nowMs);
       }
-      return giveUpBefore(
-        table,
-        withStep(state, { state: answer.kind === 'undone' ? 'undone' : 'unneeded' }),
-        state.failure ?? LOST,
-      );
+      const closed = withStep(state, { state: answer.kind === 'undone' ? 'undone' : 'unneeded' });
+      return compensateFrom(table, closed, {
+        cursor: state.cursor - 1,
+        error: state.failure ?? LOST,
+      });
+    }
     case 'refused':
     case 'failed':
       return retryForEver(table, state, answer.error, nowMs);
@@ -203,10 +229,8 @@ function afterUndo(
 ): SagaState {
   switch (answer.kind) {
     case 'undone':
-    case 'sealed': {
-      const undone = withStep(state, { state: state.verb === 'abandon' ? 'skipped' : 'undone' });
-      return moveTo(undone, state.cursor - 1, 'undo');
-    }
+    case 'sealed':
+      return descend(withStep(state, { state: state.verb === 'abandon' ? 'skipped' : 'undone' }));
     case 'done':
       return retryForEver(table, state, UNEXPECTED, nowMs);
     case 'refused':
@@ -217,99 +241,8 @@ function afterUndo(
   }
 }
 
-/** On to the next step, or to the end. The deadline is about reaching the pivot. */
-function advance(table: SagaTable, state: SagaState, nowMs: number): SagaState {
-  const verb = state.phase === 'recovering' ? 'seal' : 'run';
-  const next = moveTo(state, state.cursor + 1, verb);
-  const role = table.steps[next.cursor]?.role;
-  const beforePivot = role === 'compensatable' || role === 'pivot';
-  return state.phase === 'forward' && beforePivot && nowMs >= state.deadlineAtMs
-    ? giveUpBefore(table, next, TOO_LATE)
-    : next;
-}
-
-function pivotIsDone(state: SagaState): SagaState {
-  const { failure: _settled, ...rest } = state;
-  return settleUndecided({ ...rest, phase: 'forward' }, 'refused');
-}
-
-function compensateFrom(table: SagaTable, state: SagaState, cursor: number): SagaState {
-  const steps = state.steps.map((step) =>
-    step.state === 'pending' ? { ...step, state: 'unneeded' as const } : step,
-  );
-  const compensating = settleUndecided({ ...state, steps, phase: 'compensating' }, 'applied');
-  const moved = moveTo(compensating, cursor, 'undo');
-  // One that has nothing to compensate is at its end, and that is written down.
-  return endingOf(table, moved) === undefined ? withDue(moved) : moved;
-}
-
-function settleUndecided(state: SagaState, as: SettledVerb['state']): SagaState {
-  const { journal } = state;
-  const settled = journal.undecided.map((entry) => ({ entry, state: as }));
-  return {
-    ...state,
-    journal: { ...journal, undecided: [], settled: [...journal.settled, ...settled] },
-  };
-}
-
-function retryInTime(
-  table: SagaTable,
-  state: SagaState,
-  error: StepError,
-  nowMs: number,
-): SagaState {
-  const { progress } = currentStep(table, state);
-  const againAtMs = nowMs + waitAfter(table, state, progress);
-  const over = progress.attempts >= table.limits.maxAttempts || againAtMs >= state.deadlineAtMs;
-  if (over) return giveUp(table, state, error);
-  return withStep({ ...state, notBeforeMs: againAtMs }, { state: 'failed', lastError: error });
-}
-
-function retryForEver(
-  table: SagaTable,
-  state: SagaState,
-  error: StepError,
-  nowMs: number,
-): SagaState {
-  const { progress } = currentStep(table, state);
-  const waiting = withStep(
-    { ...state, notBeforeMs: nowMs + waitAfter(table, state, progress) },
-    { lastError: error, ...(progress.state === 'running' && { state: 'failed' as const }) },
-  );
-  const alarming = progress.attempts >= table.limits.attentionAfter && !state.attention;
-  return alarming ? withDue({ ...waiting, attention: true }) : waiting;
-}
-
-function waitAfter(table: SagaTable, state: SagaState, { name, attempts }: StepProgress): number {
-  return backoff(table, `${state.sagaId}/${name}/${state.verb}`, attempts);
-}
-
-/** Jitter without randomness: a replay must wait as long as the first time. */
-function backoff({ limits }: SagaTable, subject: string, attempts: number): number {
-  return Math.max(
-    1,
-    backoffMs(limits.backoff, attempts, () => shareOf(`${subject}/${attempts}`)),
-  );
-}
-
-function moveTo(state: SagaState, cursor: number, verb: StepVerb): SagaState {
-  const moved = { ...state, cursor, verb, notBeforeMs: 0, attention: false };
-  return moved.steps[cursor] === undefined ? moved : withStep(moved, { attempts: 0 });
-}
-
-function withResult(state: SagaState, name: string, value: unknown): SagaState {
-  const { lastError: _overcome, ...progress } = state.steps[state.cursor] as StepProgress;
-  const steps = state.steps.with(state.cursor, { ...progress, state: 'done' });
-  return { ...state, steps, results: { ...state.results, [name]: value } };
-}
-
-function withStep(state: SagaState, change: Partial<StepProgress>): SagaState {
-  const progress = state.steps[state.cursor] as StepProgress;
-  return { ...state, steps: state.steps.with(state.cursor, { ...progress, ...change }) };
-}
-
-function withDue(state: SagaState): SagaState {
-  return { ...state, journal: { ...state.journal, due: true } };
+function failed(state: SagaState, error: StepError): SagaState {
+  return withStep(state, { state: 'failed', lastError: error });
 }
 
 const CLOSED: StepError = {
@@ -322,12 +255,6 @@ const LOST: StepError = {
   code: 'conflict',
   message:
     'This saga was interrupted before its point of no return and was taken back. Send the request again under a new id.',
-};
-
-const TOO_LATE: StepError = {
-  code: 'shard-unavailable',
-  message:
-    'This saga did not reach its point of no return before its deadline and was taken back. Send the request again under a new id.',
 };
 
 const UNEXPECTED: StepError = {

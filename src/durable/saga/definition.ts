@@ -121,11 +121,11 @@ export function defineSaga<Input, Output>(facts: {
   readonly output: z.ZodType<Output>;
   readonly limits?: SagaLimits;
 }): SagaHead<Input, Output, unknown> {
+  const limits = facts.limits ?? DEFAULT_LIMITS;
+  requireSound(facts.kind, limits);
   const steps: SagaStep[] = [];
   const add = (role: StepRole) => (name: string, contract: unknown, inputOf: unknown) => {
-    if (steps.some((step) => step.name === name)) {
-      throw new BugError(`saga ${facts.kind} has two steps called ${name}`);
-    }
+    requireStepName(facts.kind, name, steps);
     // The builder's own types have checked that contract and input fit; the table holds them erased.
     steps.push({ name, role, contract, inputOf } as SagaStep);
     return builder;
@@ -139,7 +139,7 @@ export function defineSaga<Input, Output>(facts: {
       input: facts.input,
       output: facts.output,
       steps,
-      limits: facts.limits ?? DEFAULT_LIMITS,
+      limits,
       outputOf,
       orchestration: defineOrchestration({
         name: `saga-${facts.kind}`,
@@ -150,4 +150,32 @@ export function defineSaga<Input, Output>(facts: {
     }),
   };
   return builder as unknown as SagaHead<Input, Output, unknown>;
+}
+
+/** As the columns of ledger and journal take them. */
+const KIND = /^[a-z][a-z0-9-]{0,31}$/;
+const STEP_NAME = /^[a-z][a-z0-9-]{0,63}$/;
+/** The ledger row by which a saga that needs no orchestration is told from one that does. */
+const LOCAL = 'local';
+/** The view of so many steps, an error in each, stays below the 16 KB of a custom status. */
+const MAX_STEPS = 20;
+
+function requireSound(kind: string, limits: SagaLimits): void {
+  const { deadlineMs, maxAttempts, attentionAfter, backoff } = limits;
+  if (!KIND.test(kind)) throw new BugError(`${JSON.stringify(kind)} is no name for a saga`);
+  const sound =
+    [deadlineMs, maxAttempts, attentionAfter, backoff.firstMs].every((number) => number >= 1) &&
+    backoff.factor >= 1 &&
+    backoff.maxMs >= backoff.firstMs;
+  if (!sound) throw new BugError(`the limits of saga ${kind} are not usable`);
+}
+
+function requireStepName(kind: string, name: string, steps: readonly SagaStep[]): void {
+  if (!STEP_NAME.test(name) || name === LOCAL) {
+    throw new BugError(`${JSON.stringify(name)} is no name for a step of saga ${kind}`);
+  }
+  if (steps.some((step) => step.name === name)) {
+    throw new BugError(`saga ${kind} has two steps called ${name}`);
+  }
+  if (steps.length >= MAX_STEPS) throw new BugError(`saga ${kind} has over ${MAX_STEPS} steps`);
 }

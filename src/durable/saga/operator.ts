@@ -1,5 +1,5 @@
 import { assertNever } from '../../kernel/exhaustive.ts';
-import { giveUp, giveUpBefore, startVerb } from './decide.ts';
+import { lookAround, startVerb } from './progress.ts';
 import type { OperatorEvent } from './record.ts';
 import {
   currentStep,
@@ -28,18 +28,29 @@ export function afterOperator(table: SagaTable, state: SagaState, event: Operato
   }
 }
 
-/** Only what will never be given up otherwise can be skipped: a step after the pivot, a compensation. */
+/**
+ * Only what will never be given up otherwise can be skipped (a step after the pivot, a compensation), and only when it
+ * failed: a word that comes late must not hit the step after the one it was meant for.
+ */
 function skip(table: SagaTable, state: SagaState, entry: string): SagaState {
   if (endingOf(table, state) !== undefined) return settled(state, entry, 'refused');
-  if (state.phase === 'compensating') {
-    return settled(startVerb(state, 'abandon'), entry, 'applied');
+  const { step, progress } = currentStep(table, state);
+  if (progress.attempts === 0) return settled(state, entry, 'refused');
+  switch (state.phase) {
+    case 'compensating':
+      return settled(startVerb(state, 'abandon'), entry, 'applied');
+    case 'forward':
+      return step.role === 'retriable'
+        ? settled(startVerb(state, 'seal'), entry, 'applied')
+        : settled(state, entry, 'refused');
+    case 'recovering':
+      return settled(state, entry, 'refused');
+    default:
+      return assertNever(state.phase);
   }
-  const { step } = currentStep(table, state);
-  return step.role === 'retriable'
-    ? settled(startVerb(state, 'seal'), entry, 'applied')
-    : settled(state, entry, 'refused');
 }
 
+/** Before the pivot is known to be done; whether it is, the steps tell when they are closed. */
 function compensate(table: SagaTable, state: SagaState, entry: string): SagaState {
   if (endingOf(table, state) !== undefined) return settled(state, entry, 'refused');
   switch (state.phase) {
@@ -47,18 +58,10 @@ function compensate(table: SagaTable, state: SagaState, entry: string): SagaStat
       return settled(state, entry, 'refused');
     case 'recovering':
       return undecided(state, entry);
-    case 'forward': {
-      const { step, progress } = currentStep(table, state);
-      if (step.role === 'retriable') return settled(state, entry, 'refused');
-      if (!progress.delivered) {
-        return settled(giveUpBefore(table, state, ASKED), entry, 'applied');
-      }
-      if (step.role === 'compensatable') {
-        return settled(giveUp(table, state, ASKED), entry, 'applied');
-      }
-      // A pivot that is being sealed already keeps the reason it has.
-      return undecided(state.verb === 'seal' ? state : giveUp(table, state, ASKED), entry);
-    }
+    case 'forward':
+      return currentStep(table, state).step.role === 'retriable'
+        ? settled(state, entry, 'refused')
+        : undecided(lookAround(state, ASKED), entry);
     default:
       return assertNever(state.phase);
   }
