@@ -20,6 +20,34 @@ import type { SagaId } from './saga-id.ts';
 import { recordLocal } from './settle-local.ts';
 import { waitForEnd } from './wait.ts';
 
+/**
+ * How a saga is begun so that it happens once, whatever dies and however many ask.
+ *
+ * Three rows or records know of an id: the journal's row (J), the ledger row `local` in the saga's first bucket (L) and
+ * the orchestration (O). Which way a saga goes is decided by L alone, under its lock: `done` (it was one transaction),
+ * `undone` (it was refused for good, with the reason) or `sealed` (the long way). O is started only after L is closed
+ * or when no local try under this id can have been sent.
+ *
+ * Dying at any point leaves one of these, and whoever comes next goes on from it:
+ * - nothing: as if never asked. A fresh id was known to the dead call alone.
+ * - J running, L absent: a redelivery tries again. The sweep closes L first (`settleLocal`), so that a local try that
+ *   is still on its way finds `sealed` and goes by the saga that the sweep has started.
+ * - L done or undone, J running (or absent, for a fresh id): the effect is there, or refused, and L has the answer. A
+ *   redelivery, or the sweep, finds it and writes it into J. O is never started: whoever would must close L before.
+ * - L sealed, J running, O absent: a redelivery starts O; the sweep starts it to compensate. For a fresh id J absent
+ *   as well: nothing happened and nothing will.
+ * - O exists: it ends by itself and writes J before.
+ *
+ * Two at once under one id: the first to enter L decides and the other waits for its lock. One that is refused does not
+ * tell so before it has entered L as `undone`: meanwhile another may have succeeded (its answer counts) or gone by saga
+ * (then both do). One whose map has the buckets apart seals L and learns whether the other was done. J is written once:
+ * one of the two is the first, the others are replays; two ends of one saga cannot meet in J, because L closed all but
+ * one way to end.
+ *
+ * An error that a retry may mend leaves the outcome unknown, as any such error of a write does here: the same id asked
+ * again tells.
+ */
+
 /** One request for a saga. */
 export interface SagaSubmission<Input, Output> {
   readonly saga: SagaDefinition<Input, Output>;
