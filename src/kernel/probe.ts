@@ -7,8 +7,6 @@ export type ProbePoint =
   | 'orders.afterInsert'
   | 'orders.beforeBatchCommit'
   | 'orders.afterBatchCommit'
-  | 'users.beforeInsert'
-  | 'users.afterInsert'
   | 'ingestion.afterUpload'
   | 'ingestion.afterManifest'
   | 'ingestion.afterStart'

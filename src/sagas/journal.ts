@@ -54,7 +54,7 @@ export async function beginSaga(
       );
       if (affectedRows === 0) return await refusalAfterNothing(shard, bucket);
       if (insertId === 0) return { kind: 'answered', value: { kind: 'new' } };
-      if (insertId === 2) throw inUse(saga);
+      if (insertId === 2) throw sagaIdInUse(saga);
       const found = await read(shard, saga.sagaId);
       if (found.kind === 'refused') return found;
       const record = found.value;
@@ -175,7 +175,11 @@ function recordInRow(row: SqlRow): SagaRecord {
   };
 }
 
-function inUse({ sagaId, conflictCode = 'conflict' }: NewSaga): PermanentError {
+/** Told by {@link isIdInUse}. */
+export function sagaIdInUse({
+  sagaId,
+  conflictCode = 'conflict',
+}: Pick<NewSaga, 'sagaId' | 'conflictCode'>): PermanentError {
   const message =
     conflictCode === 'idempotency-conflict'
       ? 'This Idempotency-Key was used for a request with another body. Send a new key for a new request, or the first body to get its answer again.'

@@ -41,9 +41,9 @@ export function normalizeEmail(text: string): NormalizedEmail {
   return text.trim().normalize('NFC').toLowerCase().normalize('NFC') as NormalizedEmail;
 }
 
-/** What emails are compared by in the database: 32 bytes, no collation involved. */
-export function emailKey(email: NormalizedEmail): Buffer {
-  return hash('sha256', email, 'buffer');
+/** What emails are compared by in the database, as hex: 32 bytes there, no collation involved. */
+export function emailKey(email: NormalizedEmail): string {
+  return hash('sha256', email, 'hex');
 }
 
 function isAddress(text: string): boolean {

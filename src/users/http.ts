@@ -2,8 +2,11 @@ import { z } from 'zod';
 import { defineRoute, type Route } from '../http/handler.ts';
 import { apiPath } from '../http/paths.ts';
 import { idempotencyHeaders } from '../idempotency/keys.ts';
+import { assertNever } from '../kernel/exhaustive.ts';
 import { userIdSchema } from '../kernel/schemas.ts';
-import { changeEmail, findUserByEmail, getUser } from './accounts.ts';
+import { startedReply, startedResponse } from '../sagas/started.ts';
+import { findUserByEmail, getUser } from './accounts.ts';
+import { changeEmail } from './change-email.ts';
 import { changeEmailSchema, emailSchema, registerUserSchema, userSchema } from './model.ts';
 import { registerUser } from './register-user.ts';
 
@@ -15,7 +18,8 @@ const registerRoute = defineRoute({
   tag: 'Users',
   summary: 'Register a user',
   description:
-    'With an `Idempotency-Key` it is safe to repeat: the same body gets the first answer again. Without one, a repeat is answered `email-taken`.',
+    'The email is unique over all shards. With an `Idempotency-Key` it is safe to repeat: the same body gets the first answer again. Without one, a repeat is answered `email-taken`.',
+  durable: true,
   headers: idempotencyHeaders,
   body: registerUserSchema,
   responses: {
@@ -29,16 +33,26 @@ const registerRoute = defineRoute({
       body: userSchema,
       headers: { 'Idempotent-Replay': '`true`' },
     },
+    202: startedResponse,
   },
   errors: ['email-taken', 'user-conflict', 'idempotency-conflict'],
-  handle: async ({ body, headers, services }) => {
-    const { kind, user } = await registerUser(services, {
+  handle: async ({ body, headers, services, durable }) => {
+    const registered = await registerUser(services, durable, {
       ...body,
       idempotencyKey: headers['idempotency-key'],
     });
-    return kind === 'replayed'
-      ? { status: 200, body: user, headers: { 'idempotent-replay': 'true' } }
-      : { status: 201, body: user, headers: { location: apiPath('users', user.userId) } };
+    switch (registered.kind) {
+      case 'created': {
+        const { user } = registered;
+        return { status: 201, body: user, headers: { location: apiPath('users', user.userId) } };
+      }
+      case 'replayed':
+        return { status: 200, body: registered.user, headers: { 'idempotent-replay': 'true' } };
+      case 'running':
+        return startedReply(registered.sagaId);
+      default:
+        return assertNever(registered);
+    }
   },
 });
 
@@ -83,12 +97,18 @@ const changeEmailRoute = defineRoute({
   summary: 'Change the email of a user',
   params: z.object({ userId: userIdSchema }),
   body: changeEmailSchema,
-  responses: { 200: { description: 'The user with the new email.', body: userSchema } },
-  errors: ['user-not-found', 'email-taken'],
-  handle: async ({ params, body, services }) => ({
-    status: 200,
-    body: await changeEmail(services, { userId: params.userId, email: body.email }),
-  }),
+  durable: true,
+  responses: {
+    200: { description: 'The user with the new email.', body: userSchema },
+    202: startedResponse,
+  },
+  errors: ['user-not-found', 'email-taken', 'conflict'],
+  handle: async ({ params, body, services, durable }) => {
+    const changed = await changeEmail(services, durable, { ...params, ...body });
+    return changed.kind === 'running'
+      ? startedReply(changed.sagaId)
+      : { status: 200, body: changed.user };
+  },
 });
 
 export const usersRoutes: readonly Route[] = [registerRoute, findRoute, getRoute, changeEmailRoute];

@@ -1,154 +1,137 @@
-import { createWriteMemory } from '../database/outcome.ts';
-import { claimKey, type Claim, type Claimed } from '../idempotency/claims.ts';
-import { bucketOfKey, keyHash, requestHash } from '../idempotency/keys.ts';
+import type { OrchestrationClient } from '../durable/client.ts';
+import { keyHash } from '../idempotency/keys.ts';
 import { startDeadline, type Deadline } from '../kernel/deadline.ts';
-import { BugError, PermanentError } from '../kernel/errors.ts';
-import { assertNever } from '../kernel/exhaustive.ts';
-import type { UserId } from '../kernel/ids.ts';
-import { timestampOf, type Timestamp } from '../kernel/time.ts';
+import { isRetryable } from '../kernel/errors.ts';
+import { readSaga } from '../sagas/journal.ts';
+import { errorOfRecord } from '../sagas/model.ts';
+import { sagaIdAt, type SagaId } from '../sagas/saga-id.ts';
+import { submitSaga } from '../sagas/submit.ts';
 import type { Services } from '../services.ts';
 import { bucketOf } from '../sharding/hash.ts';
-import type { Email } from './email.ts';
+import { lookUpEmail, readStoredUser } from './accounts.ts';
+import type { Registration } from './contracts.ts';
+import { emailTaken } from './directory.ts';
+import { claimIdentity, newIdentity, type Registrant } from './identity.ts';
+import { localRegistration } from './local-writes.ts';
 import type { User } from './model.ts';
-import { emailTaken, insertUser, readUser, type InsertedUser, type UserRow } from './store.ts';
+import { registerUserSaga } from './saga.ts';
 
-export interface RegisterUser {
-  readonly email: Email;
-  readonly userId?: UserId | undefined;
+export interface RegisterUser extends Registrant {
   readonly idempotencyKey?: string | undefined;
 }
 
-/** `replayed`: registered by an earlier request with the same idempotency key. */
-export interface Registered {
-  readonly kind: 'created' | 'replayed';
-  readonly user: User;
-}
+/** `replayed`: registered by an earlier request with the same idempotency key. `running`: not known yet. */
+export type Registered =
+  | { readonly kind: 'created' | 'replayed'; readonly user: User }
+  | { readonly kind: 'running'; readonly sagaId: SagaId };
 
-/** What a registration fixes once, so that every repeated try writes the same row. */
-interface Identity {
-  readonly userId: UserId;
-  readonly createdAt: Timestamp;
-}
+/** A key may stand for this many sagas, all but the last ended for want of a shard: an hour of outage and repeats. */
+const MOST_SAGAS_PER_KEY = 64;
 
 /**
- * Registers a user. With a key the claim comes first and fixes id and time; the user's row follows from it, so that
- * a repeat completes whatever a crash left undone. Throws `email-taken`, `user-conflict`, `idempotency-conflict`
+ * Registers a user, as one local transaction or a saga. With a key the claim comes first and fixes id, time and saga, so
+ * that a repeat completes whatever a crash left undone. Throws `email-taken`, `user-conflict`, `idempotency-conflict`
  * (permanent) and `shard-unavailable` (retryable).
  */
-export async function registerUser(services: Services, command: RegisterUser): Promise<Registered> {
-  const deadline = startDeadline(services.clock, services.config.REQUEST_DEADLINE_MS);
-  const createdAt = timestampOf(services.clock.nowMs());
-  if (createdAt === undefined) throw new BugError('the clock is outside 1970 … 9999');
-  const identity = { userId: command.userId ?? (await services.ids.nextUserId()), createdAt };
-  if (command.idempotencyKey === undefined) {
-    const mayBeOurs = command.userId === undefined ? 'always' : 'after-a-lost-answer';
-    const user = await writeUser(services, { identity, command, mayBeOurs, deadline });
-    return { kind: 'created', user };
-  }
-  const claimed = await claimRegistration(services, { identity, command, deadline });
-  const user = await writeUser(services, {
-    identity: { userId: claimed.resourceId as UserId, createdAt: claimed.createdAt },
-    command,
-    mayBeOurs: 'always',
-    deadline,
-  });
-  return { kind: claimed.isNew ? 'created' : 'replayed', user };
-}
-
-/** The record lives in the bucket of the key itself: a repeat may name another user id, and must be found all the same. */
-async function claimRegistration(
+export async function registerUser(
   services: Services,
-  claiming: {
-    readonly identity: Identity;
-    readonly command: RegisterUser;
-    readonly deadline: Deadline;
-  },
-): Promise<Claimed> {
-  const { identity, command, deadline } = claiming;
-  const hash = keyHash('users', command.idempotencyKey ?? '');
-  const bucket = bucketOfKey(hash);
-  const memory = createWriteMemory();
-  const claim: Claim = {
-    bucket,
-    scope: 'users',
-    keyHash: hash,
-    requestHash: requestHash([command.email.address, command.userId ?? null]),
-    resourceId: identity.userId,
-    createdAt: identity.createdAt,
+  client: OrchestrationClient,
+  { idempotencyKey, ...registrant }: RegisterUser,
+): Promise<Registered> {
+  const deadline = startDeadline(services.clock, services.config.REQUEST_DEADLINE_MS);
+  const home = bucketOf(registrant.email.normalized);
+  if (idempotencyKey === undefined) {
+    const identity = await newIdentity(services, registrant);
+    const isMade = registrant.userId === undefined;
+    const unique = isMade ? identity.userId : await services.ids.nextUserId();
+    return await submit(services, client, {
+      sagaId: sagaIdAt(home, unique),
+      identified: false,
+      registration: { ...identity, email: registrant.email },
+      deadline,
+    });
+  }
+  const key = { namespace: 'users', key: idempotencyKey, deadline } as const;
+  const { isNew, ...identity } = await claimIdentity(services, registrant, key);
+  const submission = {
+    sagaId: sagaIdAt(home, keyHash('users', idempotencyKey)),
+    identified: true,
+    registration: { ...identity, email: registrant.email },
+    deadline,
   };
-  const claimed = await services.database.onOwner<Claimed>(
-    bucket,
-    async (shard) => {
-      const outcome = await memory.watch(() => claimKey(shard, claim));
-      return outcome.kind === 'refused' ? outcome : { kind: 'answered', value: outcome };
-    },
-    { deadlineMs: deadline.remainingMs() },
-  );
-  // A claim with our own id and time, met after a try whose answer was lost, was written by that try.
-  const isOurs =
-    memory.mayHaveWritten &&
-    claimed.resourceId === identity.userId &&
-    claimed.createdAt === identity.createdAt;
-  return { ...claimed, isNew: claimed.isNew || isOurs };
+  if (isNew) return await submit(services, client, submission);
+  return await repeat(services, client, submission);
 }
 
-interface WritingUser {
-  readonly identity: Identity;
-  readonly command: RegisterUser;
-  /** Whether a row found with our id, email and time is our own work: made by a claim, or by a try whose answer was lost. */
-  readonly mayBeOurs: 'always' | 'after-a-lost-answer';
+interface Submission {
+  readonly sagaId: SagaId;
+  readonly identified: boolean;
+  readonly registration: Registration;
   readonly deadline: Deadline;
 }
 
-async function writeUser(services: Services, writing: WritingUser): Promise<User> {
-  const { identity, command, mayBeOurs, deadline } = writing;
-  const row: UserRow = {
-    ...identity,
-    bucket: bucketOf(identity.userId),
-    email: command.email,
-  };
-  const memory = createWriteMemory();
-  await services.database.onOwner<InsertedUser>(
-    row.bucket,
-    async (shard) => {
-      const inserted = await memory.watch(async () => {
-        await services.probe.reach('users.beforeInsert');
-        const outcome = await insertUser(shard, row);
-        await services.probe.reach('users.afterInsert');
-        return outcome;
-      });
-      if (inserted.kind === 'refused') return inserted;
-      const isOurs = mayBeOurs === 'always' || memory.mayHaveWritten;
-      if (inserted.value === 'id-taken' && isOurs) {
-        // The user of this very registration may have changed the email since.
-        const stored = await readUser(shard, row);
-        if (stored.kind === 'refused') return stored;
-        if (stored.value?.createdAt === row.createdAt) return { kind: 'answered', value: 'same' };
-      }
-      return { kind: 'answered', value: accept(inserted.value, row, isOurs) };
-    },
-    { deadlineMs: deadline.remainingMs() },
-  );
-  return { userId: row.userId, email: row.email.address, createdAt: row.createdAt };
+async function submit(
+  services: Services,
+  client: OrchestrationClient,
+  submission: Submission,
+): Promise<Registered> {
+  const { sagaId, identified, registration, deadline } = submission;
+  await refuseTaken(services, submission);
+  const submitted = await submitSaga(services, client, {
+    saga: registerUserSaga,
+    sagaId,
+    input: registration,
+    identified,
+    conflictCode: 'idempotency-conflict',
+    local: localRegistration,
+    waitMs: deadline.remainingMs(),
+  });
+  return submitted.kind === 'running'
+    ? { kind: 'running', sagaId }
+    : { kind: 'created', user: submitted.value };
 }
 
-/** Throws the refusal that an outcome stands for. */
-function accept(outcome: InsertedUser, row: UserRow, isOurs: boolean): InsertedUser {
-  switch (outcome) {
-    case 'new':
-      return outcome;
-    case 'same':
-      if (isOurs) return outcome;
-      throw emailTaken();
-    case 'known':
-    case 'email-taken':
-      throw emailTaken();
-    case 'id-taken':
-      throw new PermanentError(
-        'user-conflict',
-        `User ${row.userId} is registered with another email. Leave the id out to get a new one, or change the email of that user.`,
-      );
-    default:
-      return assertNever(outcome);
+/** A request whose key was used before: the first answer, once it is known. */
+async function repeat(
+  services: Services,
+  client: OrchestrationClient,
+  submission: Submission,
+): Promise<Registered> {
+  const { registration, sagaId: first, deadline } = submission;
+  const { userId, createdAt, email } = registration;
+  const stored = await readStoredUser(services, userId, deadline.remainingMs());
+  // Id and time were made for this key: the row is its work, whatever became of the email since.
+  if (stored?.createdAt === createdAt) {
+    return { kind: 'replayed', user: { userId, email: email.address, createdAt } };
   }
+  const sagaId = await sagaToJoin(services, first, deadline);
+  const registered = await submit(services, client, { ...submission, sagaId });
+  return registered.kind === 'running' ? registered : { ...registered, kind: 'replayed' };
+}
+
+/** The saga of a key; a new one in place of each that was compensated because a shard was away, which is no answer. */
+async function sagaToJoin(services: Services, first: SagaId, deadline: Deadline): Promise<SagaId> {
+  for (let number = 1; ; number += 1) {
+    const sagaId = (number === 1 ? first : `${first}-${number}`) as SagaId;
+    const saga = await readSaga(services, sagaId, { deadlineMs: deadline.remainingMs() });
+    const failed = saga?.outcome?.kind === 'compensated' ? saga.outcome.error : undefined;
+    const mayBeDone = failed !== undefined && isRetryable(errorOfRecord(failed));
+    if (!mayBeDone || number >= MOST_SAGAS_PER_KEY) return sagaId;
+  }
+}
+
+/** Spares most of those who come too late a saga: one look at the directory, where it is not part of a local transaction. */
+async function refuseTaken(
+  services: Services,
+  { sagaId, registration, deadline }: Submission,
+): Promise<void> {
+  const { database } = services;
+  const [first, ...others] = localRegistration.buckets(registration);
+  const { shard } = await database.route(first);
+  const routes = await Promise.all(others.map((bucket) => database.route(bucket)));
+  if (routes.every((route) => route.shard === shard)) return;
+  const { email } = registration;
+  const holder = await lookUpEmail(services, email.normalized, deadline.remainingMs());
+  if (holder === undefined || holder.state === 'released' || holder.sagaId === sagaId) return;
+  throw emailTaken();
 }
