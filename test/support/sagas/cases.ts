@@ -22,12 +22,17 @@ export interface CaseWorld {
   readonly random: Random;
 }
 
-/** What makes a case of a kind: the shard that the named step works on is `shard`. */
-export async function makeCase(
-  world: CaseWorld,
-  kind: SagaKind,
-  at: { readonly step: string; readonly shard: number },
-): Promise<SagaCase> {
+/** Where a case has its data. */
+export interface Placement {
+  /** The shard that this step works on is `shard`; all others are elsewhere. */
+  readonly step: string;
+  readonly shard: number;
+  /** All on that shard: one local transaction, and no saga runs. */
+  readonly together?: boolean;
+}
+
+/** Makes a case of a kind, with data of its own. */
+export async function makeCase(world: CaseWorld, kind: SagaKind, at: Placement): Promise<SagaCase> {
   switch (kind) {
     case 'register-user':
       return registration(world, at);
@@ -38,18 +43,13 @@ export async function makeCase(
   }
 }
 
-interface At {
-  readonly step: string;
-  readonly shard: number;
-}
-
 /** Steps that are about the user's row; the others of these sagas are about an email. */
 const USER_STEPS = new Set(['create-user', 'update-user']);
 const TARGET_STEPS = new Set(['insert-pending', 'confirm-target']);
 
-function registration({ app, keys, random }: CaseWorld, { step, shard }: At): SagaCase {
-  const [first, second] = shardsFrom(shard, random);
-  const isUserStep = USER_STEPS.has(step);
+function registration({ app, keys, random }: CaseWorld, at: Placement): SagaCase {
+  const [first, second] = shardsFrom(at, random);
+  const isUserStep = USER_STEPS.has(at.step);
   const userId = keys.userOn(isUserStep ? first : second);
   const email = keys.emailOn(isUserStep ? second : first);
   return {
@@ -68,12 +68,12 @@ function registration({ app, keys, random }: CaseWorld, { step, shard }: At): Sa
   };
 }
 
-async function emailChange(world: CaseWorld, { step, shard }: At): Promise<SagaCase> {
+async function emailChange(world: CaseWorld, at: Placement): Promise<SagaCase> {
   const { app, keys, random } = world;
-  const [first, second, third] = shardsFrom(shard, random);
+  const [first, second, third] = shardsFrom(at, random);
   const place = (): readonly [number, number, number] => {
-    if (USER_STEPS.has(step)) return [first, second, third];
-    return step === 'release-old-email' ? [second, third, first] : [second, first, third];
+    if (USER_STEPS.has(at.step)) return [first, second, third];
+    return at.step === 'release-old-email' ? [second, third, first] : [second, first, third];
   };
   const [userShard, freshShard, oldShard] = place();
   const userId = keys.userOn(userShard);
@@ -94,9 +94,9 @@ async function emailChange(world: CaseWorld, { step, shard }: At): Promise<SagaC
   };
 }
 
-async function transfer({ app, keys, random }: CaseWorld, { step, shard }: At): Promise<SagaCase> {
-  const [first, second] = shardsFrom(shard, random);
-  const isTargetStep = TARGET_STEPS.has(step);
+async function transfer({ app, keys, random }: CaseWorld, at: Placement): Promise<SagaCase> {
+  const [first, second] = shardsFrom(at, random);
+  const isTargetStep = TARGET_STEPS.has(at.step);
   const source = isTargetStep ? second : first;
   const target = isTargetStep ? first : second;
   const fromUserId = await registered(app, keys.userOn(source), keys.emailOn(source));

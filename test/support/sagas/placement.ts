@@ -29,8 +29,12 @@ export function createKeys(first: number): Keys {
   };
 }
 
-/** The given shard first, the others in any order. */
-export function shardsFrom(first: number, random: Random): readonly [number, number, number] {
-  const step = 1 + random.below(2);
-  return [first, (first + step) % SHARDS, (first + 2 * step) % SHARDS];
+/** The given shard first, the others in any order; the same one thrice when all is to be together. */
+export function shardsFrom(
+  at: { readonly shard: number; readonly together?: boolean },
+  random: Random,
+): readonly [number, number, number] {
+  const { shard, together = false } = at;
+  const step = together ? 0 : 1 + random.below(2);
+  return [shard, (shard + step) % SHARDS, (shard + 2 * step) % SHARDS];
 }
