@@ -20,6 +20,8 @@ export interface DriveOptions {
   /** Share of activities that run twice, 0 … 1. */
   readonly redeliver?: number;
   readonly maxTurns?: number;
+  /** Of the instance that is started; default `root`. */
+  readonly instanceId?: string;
   /**
    * Asked after each turn of the root: the external event to be sent to it, if any. It arrives in an order drawn from
    * `random`, as completions do, and a timer that it races has not fired when it comes first.
@@ -88,7 +90,7 @@ export async function driveOrchestrator(
   options: DriveOptions,
 ): Promise<DriveResult> {
   const driver = new Driver(options);
-  const root = driver.start(name, 'root', input, undefined);
+  const root = driver.start(name, options.instanceId ?? 'root', input, undefined);
   await driver.run();
   if (root.result === undefined) throw new Error(`${name} waits for something that never comes`);
   return {

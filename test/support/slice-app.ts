@@ -2,12 +2,17 @@ import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import type { Probe, ProbePoint } from '../../src/kernel/probe.ts';
 import type { BucketId, OrderId, ShardId, UserId } from '../../src/kernel/ids.ts';
 import { fenceBucket, unfenceBucket } from '../../src/database/ownership.ts';
+import { durableClientInput } from '../../src/durable/client.ts';
 import { ordersRoutes } from '../../src/orders/http.ts';
+import { sagasDurable } from '../../src/sagas/record.ts';
 import type { Services } from '../../src/services.ts';
 import { bucketOf } from '../../src/sharding/hash.ts';
+import { SHARDED_TABLES } from '../../src/sharding/sharded-tables.ts';
 import { usersRoutes } from '../../src/users/http.ts';
+import { usersDurable } from '../../src/users/sagas.ts';
 import { createTestDatabases, type TestDatabases } from './cluster.ts';
 import { createFakeServices } from './fake-services.ts';
+import { createInlineSagas, type InlineSagas } from './inline-sagas.ts';
 import { createRouteCaller } from './route-caller.ts';
 import { createTestInstance, testConfig, type TestMap } from './test-database.ts';
 
@@ -19,14 +24,16 @@ export interface SliceApp {
   readonly services: Services;
   readonly map: TestMap;
   readonly call: ReturnType<typeof createRouteCaller>;
+  /** The orchestrations, run in this process. */
+  readonly sagas: InlineSagas;
   register(userId: string, email?: string): Promise<void>;
   place(
     userId: string,
     body: unknown,
     headers?: Record<string, string>,
   ): ReturnType<SliceApp['call']>;
-  /** Called at each probe point; reset it after use. */
-  onProbe: (point: ProbePoint) => void;
+  /** Called at each probe point, as the probe is; reset it after use. */
+  onProbe: (point: ProbePoint, subject?: string) => Promise<void> | void;
   /** Rows of one shard, past the app. Numbers as text, binary as hex where the statement says so. */
   rows(shard: number, text: string, values?: readonly unknown[]): Promise<readonly Row[]>;
   /** Rows of all shards. */
@@ -38,15 +45,13 @@ export interface SliceApp {
   stop(): Promise<void>;
 }
 
-const TABLES = ['users', 'orders', 'idempotency_keys'] as const;
-
 export async function startSliceApp(
   settings: Readonly<Record<string, string>> = {},
 ): Promise<SliceApp> {
   const databases = await createTestDatabases();
   const instance = createTestInstance(databases, { settings });
   let nextId = 5_000_000_000_000_000_000n;
-  const probe: Probe = { reach: (point) => app.onProbe(point) };
+  const probe: Probe = { reach: (point, subject) => app.onProbe(point, subject) };
   const services: Services = {
     ...createFakeServices(),
     config: testConfig(databases, settings),
@@ -58,7 +63,11 @@ export async function startSliceApp(
       nextOrderId: () => Promise.resolve(String((nextId += 1n)) as OrderId),
     },
   };
-  const call = createRouteCaller(services, [...usersRoutes, ...ordersRoutes]);
+  const sagas = createInlineSagas(services, [sagasDurable, usersDurable]);
+  const call = createRouteCaller(services, [...usersRoutes, ...ordersRoutes], {
+    input: durableClientInput,
+    clientOf: () => sagas.client,
+  });
   const onSource = (bucket: BucketId, change: typeof fenceBucket): Promise<void> => {
     const shard = instance.map.held.assignment[bucket] as ShardId;
     const options = { bucket, epoch: 1, nowMs: Date.now() };
@@ -77,6 +86,7 @@ export async function startSliceApp(
     services,
     map: instance.map,
     call,
+    sagas,
     onProbe: () => undefined,
     register: async (userId, email = `u${userId}@example.com`) => {
       const reply = await call('users-register', { json: { userId, email } });
@@ -93,7 +103,7 @@ export async function startSliceApp(
     unfence: (bucket) => onSource(bucket, unfenceBucket),
     moveBucket: async (bucket, to) => {
       const from = instance.map.held.assignment[bucket] as number;
-      for (const table of TABLES) {
+      for (const { name: table } of SHARDED_TABLES) {
         const copied = await rows(from, `SELECT * FROM ${table} WHERE bucket = ?`, [bucket]);
         for (const row of copied) await rows(to, `INSERT INTO ${table} SET ?`, [row]);
       }
@@ -103,6 +113,7 @@ export async function startSliceApp(
       await rows(to, owned, [bucket]);
     },
     stop: async () => {
+      await sagas.settled();
       await instance.database.close();
       await databases.drop();
     },
