@@ -8,6 +8,7 @@ import { readSaga } from './journal.ts';
 import { isEnded, type SagaRecord } from './model.ts';
 import type { SagaModule } from './modules.ts';
 import type { SagaId } from './saga-id.ts';
+import { settleLocal } from './settle-local.ts';
 import { orchestrationLives } from './sweep-life.ts';
 
 /** What an operator orders. */
@@ -105,6 +106,12 @@ async function passOn(
   if (verb === 'skip') {
     await settleRequest(services, { sagaId, entry, state: 'refused' });
     return 'refused';
+  }
+  if ((await settleLocal(services, module, { sagaId, input: record.input })) === 'ended') {
+    // It was one transaction, whose end had not been written down.
+    const state = verb === 'retry' ? 'applied' : 'refused';
+    await settleRequest(services, { sagaId, entry, state });
+    return state;
   }
   const { orchestration } = module.definition;
   await client.startAgain(orchestration, sagaId, { mode: 'recover', input: record.input });

@@ -14,6 +14,10 @@ const sweptShard = z.object({
     stale: z.int().meta({ description: 'Unfinished, and untouched for long.' }),
     alive: z.int().meta({ description: 'Of those, with an orchestration that lives.' }),
     revived: z.int().meta({ description: 'Of those, started again.' }),
+    ended: z
+      .int()
+      .meta({ description: 'Of those, one transaction that had ended; written down now.' }),
+    failed: z.int().meta({ description: 'Of those, not started again because of an error.' }),
   }),
   orphans: z
     .record(z.string(), orphans)

@@ -49,7 +49,7 @@ export async function sweepSagas(
   const report: SweepReport = {
     startedAt: timeOf(parts.nowMs),
     finishedAt: timeOf(clock.nowMs()),
-    complete: shards.every(({ errors }) => errors.length === 0),
+    complete: shards.every(({ errors, sagas }) => errors.length === 0 && sagas.failed === 0),
     shards,
   };
   await keepSweep(services, { report, places: Object.fromEntries(places) });
@@ -76,7 +76,7 @@ async function sweepShard(services: Services, run: Run, shard: ShardId): Promise
   const orphans: Record<string, OrphanReport> = {};
   const purged: Record<string, number> = {};
   const errors: SweptShard['errors'] = [];
-  let sagas: Omit<Revived, 'next'> = { stale: 0, alive: 0, revived: 0 };
+  let sagas: Omit<Revived, 'next'> = { stale: 0, alive: 0, revived: 0, ended: 0, failed: 0 };
   const tasks: Task[] = [
     {
       name: 'sagas',
