@@ -1,0 +1,31 @@
+import { defineSaga } from '../durable/saga/definition.ts';
+import {
+  confirmTarget,
+  insertPending,
+  lockSource,
+  removeSource,
+  transferredSchema,
+  transferSchema,
+} from './contracts.ts';
+
+/**
+ * Gives an order to a user on another shard (ADR 0015). It is seen and counted at its source until the pivot, and at its
+ * target from the confirmation on: never at both.
+ */
+export const transferOrderSaga = defineSaga({
+  kind: 'transfer-order',
+  input: transferSchema,
+  output: transferredSchema,
+})
+  .compensatable('lock-source', lockSource, ({ input }) => input)
+  .compensatable('insert-pending', insertPending, ({ input, results }) => ({
+    ...input,
+    ...results['lock-source'],
+  }))
+  .pivot('remove-source', removeSource, ({ input }) => input)
+  .retriable('confirm-target', confirmTarget, ({ input }) => input)
+  .returns(({ input, results }) => ({
+    orderId: input.orderId,
+    userId: input.toUserId,
+    ...results['lock-source'],
+  }));
