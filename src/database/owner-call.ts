@@ -10,6 +10,7 @@ import { routeBucket } from '../sharding/router.ts';
 import type { Route } from '../sharding/router.ts';
 import type { BucketMapSource } from '../storage/contracts.ts';
 import type { Attempt, Refusal } from './contracts.ts';
+import type { Standstill } from './mend-bucket.ts';
 import { withinDeadline } from './time-limit.ts';
 
 /** A fence is held for at most the stall limit of a move (500 ms by default, DESIGN 6): look often, but not in step. */
@@ -19,12 +20,19 @@ const REFUSED_BACKOFF: BackoffPolicy = { firstMs: 10, factor: 1.5, maxMs: 150 };
  * other must not keep us running in circles.
  */
 const MAX_REDIRECTS = 8;
+/**
+ * Refusals after which a caller asks whether the bucket's mover is dead: some 30 ms, longer than the instant between
+ * the two shards' rows of a switch, so that callers do not add to the work of a move that goes as it should.
+ */
+const MEND_AFTER_REFUSALS = 3;
 
 export interface OwnerCallOptions<T> {
   readonly bucket: BucketId;
   readonly bucketMap: Pick<BucketMapSource, 'current' | 'refresh'>;
   readonly isConfigured: (shard: ShardId) => boolean;
   readonly attempt: (route: Route) => Promise<Attempt<T>>;
+  /** Does what a dead mover left undone; true when another attempt makes sense at once. */
+  readonly mend: (at: Standstill) => Promise<boolean>;
   readonly clock: Pick<Clock, 'monotonicMs' | 'sleep'>;
   readonly random: () => number;
   readonly logger: Logger;
@@ -53,29 +61,39 @@ export function afterRefusal(refusal: Refusal, shard: ShardId, redirects: number
 /**
  * Runs `attempt` on the owner of a bucket: starts where the map says, follows redirects at once (and has the map
  * refreshed meanwhile), waits out fences, looks the owner up again when a shard knows nothing of the bucket or cannot be
- * reached. Throws `shard-unavailable` at the deadline; what `attempt` throws otherwise passes unchanged.
+ * reached. A caller that is held up has the bucket mended where its mover is dead. Throws `shard-unavailable` at the
+ * deadline; what `attempt` throws otherwise passes unchanged.
  */
 export async function callOwner<T>(options: OwnerCallOptions<T>): Promise<T> {
   let route = await routeBy(options, options.bucketMap.current());
   let redirects = 0;
+  let sentBy: ShardId | undefined;
   for (let refusals = 1; ; refusals++) {
     const outcome = await attemptOrReroute(options, route);
     if (outcome.kind === 'answered') return outcome.value;
     if (outcome.kind === 'rerouted') {
       route = outcome.route;
+      sentBy = undefined;
       continue;
     }
     const step = afterRefusal(outcome, route.shard, redirects);
     logRefusal(options.logger, route, outcome, step);
     if (step.kind === 'redirect') {
       redirects += 1;
+      sentBy = route.shard;
       route = { ...route, shard: step.shard };
       assertConfigured(options, route);
       refreshInBackground(options);
     } else {
       redirects = 0;
+      if (refusals >= MEND_AFTER_REFUSALS && (await mend(options, route, outcome, sentBy))) {
+        continue;
+      }
       await pause(options, route, outcome, refusals);
-      if (step.kind === 'look-up') route = (await lookUp(options)) ?? route;
+      if (step.kind === 'look-up') {
+        route = (await lookUp(options)) ?? route;
+        sentBy = undefined;
+      }
     }
   }
 }
@@ -98,6 +116,29 @@ async function attemptOrReroute<T>(
       throw error;
     }
     return { kind: 'rerouted', route: now };
+  }
+}
+
+/** Never throws: whoever cannot mend waits, as before. */
+async function mend<T>(
+  options: OwnerCallOptions<T>,
+  route: Route,
+  refusal: Refusal,
+  sentBy: ShardId | undefined,
+): Promise<boolean> {
+  const fields = { shardId: route.shard, bucketId: route.bucket, state: refusal.state };
+  try {
+    const mended = await options.mend({
+      bucket: route.bucket,
+      shard: route.shard,
+      refusal,
+      sentBy,
+    });
+    if (mended) options.logger.log('warn', 'database.bucket_mended', fields);
+    return mended && options.clock.monotonicMs() < options.deadlineAtMs;
+  } catch (error) {
+    options.logger.log('warn', 'database.mend_failed', { ...fields, ...errorFields(error) });
+    return false;
   }
 }
 

@@ -9,6 +9,7 @@ import type { Route } from '../sharding/router.ts';
 import type { BucketMapSource } from '../storage/contracts.ts';
 import type { Attempt, CallOptions, Shard, ShardedDatabase, ShardStatus } from './contracts.ts';
 import { guardedCall } from './guarded-call.ts';
+import { mendBucket } from './mend-bucket.ts';
 import { callOwner } from './owner-call.ts';
 import { createShard } from './shard.ts';
 import { inspectShard } from './shard-status.ts';
@@ -63,6 +64,12 @@ class Database implements ShardedDatabase {
       isConfigured: (shard) => this.#units[shard] !== undefined,
       attempt: (route) =>
         this.#guarded(this.#unit(route.shard), deadlineAtMs, (shard) => attempt(shard, route)),
+      mend: (at) =>
+        mendBucket(
+          at,
+          (shard, run) => this.#guarded(this.#unit(shard), deadlineAtMs, run),
+          () => clock.nowMs(),
+        ),
       clock,
       random,
       logger,

@@ -7,13 +7,38 @@
 export const READ_OWNERSHIP =
   'SELECT state, epoch, moved_to FROM bucket_ownership WHERE bucket = ?';
 
+/** As {@link READ_OWNERSHIP}, with what a move has written; `fenced_for_ms` is negative past the fence's end, NULL without one. */
+export const READ_FENCE =
+  'SELECT state, epoch, moved_to, token, CAST(TIMESTAMPDIFF(MICROSECOND, UTC_TIMESTAMP(3), fenced_until) / 1000 AS SIGNED) AS fenced_for_ms FROM bucket_ownership WHERE bucket = ?';
+
 /**
  * The fence: waits for the shared locks of writers in flight, and blocks later ones, who then find the new state
- * (FACTS-mysql 1). In a transaction of its own, with a lock wait of 1 s. Parameters: state, time, bucket, state
- * before, epoch.
+ * (FACTS-mysql 1). In a transaction of its own, with a lock wait of 1 s. SYSDATE, because its end counts from when the
+ * lock was granted, not from when the statement began to wait. Values: token or NULL, microseconds or NULL, time,
+ * bucket, epoch.
  */
-export const CHANGE_OWNERSHIP_STATE =
-  'UPDATE bucket_ownership SET state = ?, updated_at = ? WHERE bucket = ? AND state = ? AND epoch = ?';
+export const FENCE_BUCKET =
+  "UPDATE bucket_ownership SET state = 'fenced', token = ?, fenced_until = SYSDATE(3) + INTERVAL ? MICROSECOND, updated_at = ? WHERE bucket = ? AND state = 'owned' AND epoch = ?";
+
+/** Values: time, bucket, epoch, token or NULL for any. */
+export const LIFT_FENCE =
+  "UPDATE bucket_ownership SET state = 'owned', token = NULL, fenced_until = NULL, updated_at = ? WHERE bucket = ? AND state = 'fenced' AND epoch = ? AND token <=> COALESCE(?, token)";
+
+/** Anybody's, once the fence's end has passed by the server's clock. Values: time, bucket. */
+export const LIFT_EXPIRED_FENCE =
+  "UPDATE bucket_ownership SET state = 'owned', token = NULL, fenced_until = NULL, updated_at = ? WHERE bucket = ? AND state = 'fenced' AND fenced_until <= UTC_TIMESTAMP(3)";
+
+/** The point of no return of a move (ADR 0016). Values: next epoch, target, time, bucket, epoch, token. */
+export const GIVE_BUCKET_AWAY =
+  "UPDATE bucket_ownership SET state = 'gone', epoch = ?, moved_to = ?, fenced_until = NULL, updated_at = ? WHERE bucket = ? AND state = 'fenced' AND epoch = ? AND token = ?";
+
+/** The target takes over; only after the source gave the bucket away at `epoch`. Values: time, bucket, epoch. */
+export const TAKE_BUCKET_OVER =
+  "UPDATE bucket_ownership SET state = 'owned', epoch = epoch + 1, moved_to = NULL, token = NULL, updated_at = ? WHERE bucket = ? AND state = 'receiving' AND epoch = ?";
+
+/** Belongs to {@link TAKE_BUCKET_OVER}. Values: time, bucket. */
+export const MARK_MOVE_OWNED =
+  "UPDATE bucket_moves SET phase = 'owned', updated_at = ? WHERE bucket = ?";
 
 /**
  * The fences of several buckets for one transaction, those that are owned; in order of the buckets, so that two of

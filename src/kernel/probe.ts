@@ -21,7 +21,24 @@ export type ProbePoint =
   | 'sagas.afterRecord'
   | 'sagas.beforeStart'
   | 'sagas.beforeLocalCommit'
-  | 'sagas.afterLocalCommit';
+  | 'sagas.afterLocalCommit'
+  | 'rebalancing.afterPrepare'
+  | 'rebalancing.beforeChunk'
+  | 'rebalancing.afterChunk'
+  | 'rebalancing.beforeRepair'
+  | 'rebalancing.afterPass'
+  | 'rebalancing.beforeFence'
+  | 'rebalancing.afterFence'
+  | 'rebalancing.beforeGiveAway'
+  | 'rebalancing.afterGiveAway'
+  | 'rebalancing.afterTakeOver'
+  | 'rebalancing.afterMap'
+  | 'rebalancing.afterCertificate'
+  | 'rebalancing.beforeLift'
+  | 'rebalancing.afterCancelMark'
+  | 'rebalancing.afterCancelLift'
+  | 'rebalancing.afterCancelChunk'
+  | 'rebalancing.afterPurgeChunk';
 
 export interface Probe {
   /**

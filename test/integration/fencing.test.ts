@@ -3,7 +3,7 @@ import type { Connection, ResultSetHeader } from 'mysql2/promise';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ShardConnection } from '../../local/shards/settings.ts';
 import { fenceBucket, readOwnership, unfenceBucket } from '../../src/database/ownership.ts';
-import { CHANGE_OWNERSHIP_STATE } from '../../src/database/statements.ts';
+import { FENCE_BUCKET } from '../../src/database/statements.ts';
 import type { Shard } from '../../src/database/contracts.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import type { OrderId, ShardId, UserId } from '../../src/kernel/ids.ts';
@@ -163,8 +163,8 @@ function fenceAndList(round: number): Promise<Set<string>> {
     }
     return shard.transaction(
       async (tx) => {
-        const values = ['fenced', CREATED_AT_SQL, BUCKET, 'owned', 1];
-        const { affectedRows } = await tx.execute(CHANGE_OWNERSHIP_STATE, values);
+        const values = [null, null, CREATED_AT_SQL, BUCKET, 1];
+        const { affectedRows } = await tx.execute(FENCE_BUCKET, values);
         if (affectedRows !== 1) throw new Error('the bucket was not owned');
         return orderIdsOn(tx);
       },

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Attempt, OwnershipState } from '../../../src/database/contracts.ts';
+import type { Standstill } from '../../../src/database/mend-bucket.ts';
 import { afterRefusal, callOwner } from '../../../src/database/owner-call.ts';
 import { PermanentError, RetryableError } from '../../../src/kernel/errors.ts';
 import type { AppError } from '../../../src/kernel/errors.ts';
@@ -45,6 +46,12 @@ class World {
   readonly asked: number[] = [];
   /** Called before each attempt: the world may change. */
   before: (attempts: number) => void = () => undefined;
+  readonly standstills: Standstill[] = [];
+  /** What mending brings. */
+  mend: (at: Standstill) => boolean = (at) => {
+    this.standstills.push(at);
+    return false;
+  };
   readonly #startedAtMs = this.clock.monotonicMs();
 
   passedMs(): number {
@@ -57,6 +64,7 @@ class World {
       bucketMap: this.map,
       isConfigured: (shard) => shard < SHARDS.length,
       attempt: (route) => this.#attempt(route.shard),
+      mend: (at) => Promise.resolve(this.mend(at)),
       clock: this.clock,
       random: () => 0.5,
       logger: this.logger,
