@@ -42,6 +42,8 @@ export interface DriveResult {
   readonly executions: number;
   /** Events in the longest history of one execution. */
   readonly longestHistory: number;
+  /** On the virtual clock, from the first start to the last turn. */
+  readonly elapsedMs: number;
   /** Last custom status per instance. */
   readonly statuses: ReadonlyMap<string, unknown>;
 }
@@ -108,7 +110,8 @@ class Driver {
   readonly #instances = new Map<string, Instance>();
   readonly #statuses = new Map<string, unknown>();
   readonly #pending: Delivery[] = [];
-  #nowMs = Date.UTC(2026, 0, 1);
+  readonly #startMs = Date.UTC(2026, 0, 1);
+  #nowMs = this.#startMs;
   #actions = 0;
   #historyBytes = 0;
   #executions = 0;
@@ -131,6 +134,7 @@ class Driver {
       historyBytes: this.#historyBytes,
       executions: this.#executions,
       longestHistory: this.#longestHistory,
+      elapsedMs: this.#nowMs - this.#startMs,
       statuses: this.#statuses,
     };
   }
