@@ -148,6 +148,16 @@ async function onConnection(
   }
 }
 
+/** Emails whose buckets lie on `shard` of three by the initial map; `name` keeps those of different tests apart. */
+export function emailsOnShard(shard: number, count: number, name: string): string[] {
+  const emails: string[] = [];
+  for (let number = 0; emails.length < count; number += 1) {
+    const email = `${name}${number}@example.com`;
+    if (bucketOf(email) % 3 === shard) emails.push(email);
+  }
+  return emails;
+}
+
 /** User ids whose buckets lie on `shard` of three by the initial map, ascending from `from`. */
 export function userIdsOnShard(shard: number, count: number, from = 10_000): string[] {
   const ids: string[] = [];
