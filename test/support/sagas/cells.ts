@@ -1,12 +1,11 @@
 import { expect } from 'vitest';
 import type { ErrorCode } from '../../../src/kernel/errors.ts';
 import type { ProbePoint } from '../../../src/kernel/probe.ts';
-import { until } from '../http.ts';
 import type { Faults } from '../faults/faults.ts';
 import type { Fault } from '../faults/plan.ts';
 import { type CaseWorld, makeCase, type SagaCase } from './cases.ts';
 import type { Row } from './matrix.ts';
-import { endedSaga, ledgerOf } from './watch.ts';
+import { endedOrchestration, endedSaga, ledgerOf, reasonOf } from './watch.ts';
 
 /** The code of a refusal that a test made: no rule of the domain answers it in these cases. */
 export const INJECTED: ErrorCode = 'idempotency-conflict';
@@ -99,14 +98,12 @@ export async function checkCell(world: CellWorld, cell: Cell): Promise<void> {
   const { app } = world;
   const ended = await endedSaga(app, cell.sagaId);
   expect([ended['kind'], ended['status']]).toEqual([cell.row.saga, cell.expected]);
-  const orchestration = await until(
-    () => app.http.get(`/runtime/webhooks/durabletask/instances/${cell.sagaId}`),
-    (reply) => !['Running', 'Pending'].includes(String(reply.json['runtimeStatus'])),
-    { timeoutMs: 60_000 },
-  );
-  expect(orchestration.json['runtimeStatus']).toBe('Completed');
+  expect(await endedOrchestration(app, cell.sagaId)).toBe('Completed');
   if (cell.expected === 'completed') await cell.saga.expectAll();
-  else await cell.saga.expectNothing();
+  else {
+    await cell.saga.expectNothing();
+    expect(await reasonOf(app, cell.sagaId)).toBe(INJECTED);
+  }
   const ledger = await ledgerOf(app, cell.sagaId);
   expect(ledger.length).toBeGreaterThan(0);
 }

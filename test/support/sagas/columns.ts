@@ -26,6 +26,8 @@ export interface Column {
     cells: readonly Cell[],
     settings: ColumnSettings,
   ) => Promise<void>;
+  /** What is done to each cell when its saga has ended. */
+  readonly afterwards?: (world: CellWorld, cell: Cell) => Promise<void>;
   /** Rows need a restart of the host each. */
   readonly isCrash?: boolean;
 }
@@ -52,8 +54,8 @@ const compensatedFirst = (row: Row): CellPlan => ({
 export const COLUMNS: readonly Column[] = [
   crash('crash before commit', 'sagas.beforeCommit'),
   crash('crash after commit', 'sagas.afterCommit'),
-  { name: 'duplicate', plan: asTheRowNeeds, strike: duplicate },
-  { name: 'late', plan: compensatedFirst, strike: late },
+  { name: 'duplicate', plan: asTheRowNeeds, strike: duplicate, afterwards: deliverLate },
+  { name: 'late', plan: compensatedFirst, strike: submitAll, afterwards: deliverLate },
   {
     name: 'permanent',
     plan: (row) => ({ ...asTheRowNeeds(row), refuseRow: refusedForGood(row) }),
@@ -77,9 +79,14 @@ export async function runColumn(
       prepareCell(world, row, { column: name, shard: settings.shard, ...column.plan(row) }),
     ),
   );
-  await column.strike(world, cells, settings);
+  const notStruck = await failureOf(column.strike(world, cells, settings));
+  if (notStruck !== undefined) return cells.map((cell) => ({ cell, failure: notStruck }));
+  const check = async (cell: Cell): Promise<void> => {
+    await column.afterwards?.(world, cell);
+    await checkCell(world, cell);
+  };
   return await Promise.all(
-    cells.map(async (cell) => ({ cell, failure: await failureOf(checkCell(world, cell)) })),
+    cells.map(async (cell) => ({ cell, failure: await failureOf(check(cell)) })),
   );
 }
 
@@ -102,16 +109,16 @@ function crash(name: string, point: ProbePoint): Column {
       const exits = cells.map((cell) => armAt(world, cell, { point, action: 'exit' }));
       const isStruck = (): boolean => exits.every((id) => world.faults.hits(id).length === 1);
       const restarting = keepAlive(world.app, isStruck);
-      await Promise.all(cells.map((cell) => submit(world, cell)));
+      await submitAll(world, cells);
       const restarts = await restarting;
       expect(isStruck(), `struck after ${restarts} restarts`).toBe(true);
     },
   };
 }
 
-/** The same payload twice more while the first delivery is about to commit, and once more in the end. */
+/** The same payload twice more while the first delivery is about to commit, and once more in the end (`deliverLate`). */
 async function duplicate(world: CellWorld, cells: readonly Cell[]): Promise<void> {
-  const { faults, app } = world;
+  const { faults } = world;
   for (let from = 0; from < cells.length; from += PAUSED_AT_ONCE) {
     await Promise.all(
       cells.slice(from, from + PAUSED_AT_ONCE).map(async (cell) => {
@@ -121,29 +128,21 @@ async function duplicate(world: CellWorld, cells: readonly Cell[]): Promise<void
         await sendAgain(world, cell, 2);
         faults.release(pause);
         await faults.happened(cell.answered, 3);
-        await endedSaga(app, cell.sagaId);
       }),
     );
   }
-  await unchanged(world, cells);
 }
 
-/** The same payload once more when the saga has ended. */
-async function late(world: CellWorld, cells: readonly Cell[]): Promise<void> {
+async function submitAll(world: CellWorld, cells: readonly Cell[]): Promise<void> {
   await Promise.all(cells.map((cell) => submit(world, cell)));
-  await Promise.all(cells.map((cell) => endedSaga(world.app, cell.sagaId)));
-  await unchanged(world, cells);
 }
 
-/** Delivers each row's step again and expects that its ledger says what it said. */
-async function unchanged(world: CellWorld, cells: readonly Cell[]): Promise<void> {
-  await Promise.all(
-    cells.map(async (cell) => {
-      const before = await ledgerOf(world.app, cell.sagaId);
-      await deliverAgain(world, cell);
-      expect(await ledgerOf(world.app, cell.sagaId)).toEqual(before);
-    }),
-  );
+/** The same payload once more when the saga has ended: nothing changes. */
+async function deliverLate(world: CellWorld, cell: Cell): Promise<void> {
+  await endedSaga(world.app, cell.sagaId);
+  const before = await ledgerOf(world.app, cell.sagaId);
+  await deliverAgain(world, cell);
+  expect(await ledgerOf(world.app, cell.sagaId)).toEqual(before);
 }
 
 /** Refused when all is written and nothing committed: once before the pivot is done, twice where it must go on. */
@@ -153,7 +152,7 @@ async function permanent(world: CellWorld, cells: readonly Cell[]): Promise<void
     const point = 'sagas.beforeCommit';
     return { times, id: armAt(world, cell, { point, action: 'permanent', code: INJECTED, times }) };
   });
-  await Promise.all(cells.map((cell) => submit(world, cell)));
+  await submitAll(world, cells);
   await Promise.all(faults.map(({ id, times }) => world.faults.happened(id, times)));
 }
 
@@ -163,7 +162,7 @@ async function transient(world: CellWorld, cells: readonly Cell[]): Promise<void
   const faults = cells.flatMap((cell) =>
     points.map((point) => armAt(world, cell, { point, action: 'transient' })),
   );
-  await Promise.all(cells.map((cell) => submit(world, cell)));
+  await submitAll(world, cells);
   await Promise.all(faults.map((id) => world.faults.happened(id)));
 }
 
@@ -197,7 +196,7 @@ async function pauseAll(
   pointOf: () => ProbePoint,
 ): Promise<readonly string[]> {
   const pauses = cells.map((cell) => armAt(world, cell, { point: pointOf(), action: 'pause' }));
-  await Promise.all(cells.map((cell) => submit(world, cell)));
+  await submitAll(world, cells);
   await Promise.all(pauses.map((id) => world.faults.happened(id)));
   return pauses;
 }

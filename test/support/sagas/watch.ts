@@ -27,6 +27,23 @@ export async function endedSaga(app: TestApp, sagaId: string): Promise<Record<st
   return reply?.json ?? {};
 }
 
+/** The state in which a saga's orchestration ended, once it has: shortly after the saga. */
+export async function endedOrchestration(app: TestApp, sagaId: string): Promise<unknown> {
+  const reply = await until(
+    () => app.http.get(`/runtime/webhooks/durabletask/instances/${sagaId}`),
+    (answer) => !['Running', 'Pending'].includes(String(answer.json['runtimeStatus'])),
+    { timeoutMs: END_TIMEOUT_MS },
+  );
+  return reply.json['runtimeStatus'];
+}
+
+/** The code of the error for which a saga was compensated, as it is written down. */
+export async function reasonOf(app: TestApp, sagaId: string): Promise<unknown> {
+  const rows = await onEveryShard(app, 'SELECT outcome FROM sagas WHERE saga_id = ?', [sagaId]);
+  const outcome = JSON.parse(String(rows[0]?.['outcome'])) as { error?: { code?: unknown } };
+  return outcome.error?.code;
+}
+
 /** The rows of a saga's steps over all shards, as `step: state result`, sorted. */
 export async function ledgerOf(app: TestApp, sagaId: string): Promise<readonly string[]> {
   const rows = await onEveryShard(
