@@ -11,11 +11,27 @@ import { registerOrdersQueue } from './ingestion/queue.ts';
 import { createJsonLogger } from './kernel/logger.ts';
 import { openApiRoute, operationsRoutes } from './operations/http.ts';
 import { ordersRoutes } from './orders/http.ts';
+import { transfersPurger } from './orders/purge-transfers.ts';
 import { revenueDurable } from './revenue/activities.ts';
 import { revenueRoutes } from './revenue/http.ts';
+import { sagasRoutes } from './sagas/http.ts';
+import { sagaOperationsRoutes } from './sagas/ops-http.ts';
+import { registerSagasQueue } from './sagas/queue.ts';
+import { sagasDurable } from './sagas/record.ts';
+import { registerSagaSweep } from './sagas/sweep-timer.ts';
+import type { SweepParts } from './sagas/sweep.ts';
 import type { Services } from './services.ts';
 import { checkAtStart } from './start-checks.ts';
 import { usersRoutes } from './users/http.ts';
+import { directoryPurger } from './users/purge-directory.ts';
+import { usersDurable, usersSagaModules, usersSettlers } from './users/sagas.ts';
+
+/** What the slices bring for sagas. */
+const sagas: SweepParts = {
+  modules: [...usersSagaModules],
+  settlers: [...usersSettlers],
+  purgers: [directoryPurger, transfersPurger],
+};
 
 /**
  * Composes the app: settings → services → every slice registered. Opens no connection and waits for nothing; a bad
@@ -44,12 +60,21 @@ export function composeApp(tools: ServiceTools = {}): void {
     ...operationsRoutes,
     ...revenueRoutes,
     ...poisonRoutes,
+    ...sagasRoutes(sagas.modules),
+    ...sagaOperationsRoutes(sagas),
     openApiRoute(() => routes),
   ];
   registerRoutes(app, services, routes, {
     input: durableClientInput,
     clientOf: orchestrationClient,
   });
-  registerDurable<Services>(services, [ingestionDurable, revenueDurable]);
+  registerDurable<Services>(services, [
+    ingestionDurable,
+    revenueDurable,
+    sagasDurable,
+    usersDurable,
+  ]);
   registerOrdersQueue(app, services);
+  registerSagasQueue(app, services, sagas.modules);
+  registerSagaSweep(app, services, sagas);
 }
