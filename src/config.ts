@@ -115,6 +115,18 @@ const settings = z.object({
   SAGA_RETENTION_HOURS: count(7 * 24, 1, 365 * 24),
   /** Rows the sweep looks at, and rows it deletes, per shard and run. */
   SAGA_SWEEP_ROWS: count(200, 1, 10_000),
+  /** Shards checked at once by a verification, each with one heavy statement at a time. */
+  VERIFY_MAX_SHARDS_AT_ONCE: count(8, 1, 64),
+  /** Buckets of a chunk: progress is told by chunks, and a plan for 256 shards stays below 100 KB. */
+  VERIFY_CHUNK_BUCKETS: count(128, 32, 1024),
+  /** Rows of one statement of a verification: some ten milliseconds of a server's time. */
+  VERIFY_PAGE_ROWS: count(5_000, 10, 50_000),
+  /** After this long an activity of a verification hands over to the next one: well below any host's limit. */
+  VERIFY_ACTIVITY_MS: count(20_000, 100, 120_000),
+  /** How long one statement of a verification waits for its shard. */
+  VERIFY_DEADLINE_MS: count(15_000, 100, 120_000),
+  /** What looks wrong is looked at again after this long: longer than a step that is being committed takes. */
+  VERIFY_GRACE_MS: count(3_000, 0, 60_000),
   MAX_BODY_BYTES: count(1024 * 1024, 1024, 100 * 1024 * 1024),
 });
 
