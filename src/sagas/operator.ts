@@ -5,7 +5,7 @@ import { PermanentError } from '../kernel/errors.ts';
 import type { Services } from '../services.ts';
 import { readEntries, recordRequest, settleRequest, type EntryState } from './audit.ts';
 import { readSaga } from './journal.ts';
-import { isEnded, type SagaRecord } from './model.ts';
+import type { SagaRecord } from './model.ts';
 import type { SagaModule } from './modules.ts';
 import type { SagaId } from './saga-id.ts';
 import { settleLocal } from './settle-local.ts';
@@ -43,7 +43,7 @@ export async function orderSaga(
   const { sagaId, verb } = order;
   const record = await readSaga(services, sagaId);
   if (record === undefined) throw sagaNotFound(sagaId);
-  if (isEnded(record)) throw hasEnded(record);
+  if (record.finishedAt !== undefined) throw hasEnded(record);
   const module = modules.find(({ definition }) => definition.kind === record.kind);
   if (module === undefined) {
     throw new PermanentError('conflict', `This app does not run sagas of kind ${record.kind}.`);

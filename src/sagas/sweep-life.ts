@@ -5,7 +5,6 @@ import type { Services } from '../services.ts';
 import type { SagaLife, SagaModule } from './modules.ts';
 import type { SagaId } from './saga-id.ts';
 import { readSaga } from './journal.ts';
-import { isEnded } from './model.ts';
 
 /** Whether the orchestration of a saga lives, be it suspended. Throws `storage-unavailable` (retryable). */
 export async function orchestrationLives(
@@ -51,7 +50,7 @@ export function createLifeOf(
       const record = await readSaga(services, sagaId as SagaId, {
         deadlineMs: services.config.SAGA_STEP_DEADLINE_MS,
       });
-      if (record !== undefined) return isEnded(record) ? 'ended' : 'alive';
+      if (record !== undefined) return record.finishedAt === undefined ? 'alive' : 'ended';
       for (const { definition } of modules) {
         const look = await lookAt(client, definition.orchestration, sagaId);
         if (look === 'alive') return 'alive';

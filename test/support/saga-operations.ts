@@ -16,6 +16,7 @@ import type { Services } from '../../src/services.ts';
 import type { TestDatabases } from './cluster.ts';
 import { createFakeServices, type FakeServices } from './fake-services.ts';
 import { createMemoryBlobs } from './memory-blobs.ts';
+import type { LoggedEvent } from './recording-logger.ts';
 import { createRouteCaller } from './route-caller.ts';
 import { createTestInstance, testConfig, type Settings, type TestMap } from './test-database.ts';
 
@@ -27,6 +28,12 @@ export const HOUR_MS = 60 * MINUTE_MS;
 /** Kinds of sagas with a table of one step: nothing here runs them. */
 export const KINDS = ['open-account', 'close-account'] as const;
 
+/** Where sagas of the second kind have their local transaction: the input says. */
+const LOCAL: SagaModule['local'] = {
+  buckets: ({ bucket }: { readonly bucket: BucketId }) => [bucket],
+  run: () => Promise.reject(new Error('nothing is done locally here')),
+};
+
 const MODULES: readonly SagaModule[] = KINDS.map((kind) => ({
   definition: defineSaga({ kind, input: z.unknown(), output: z.unknown() })
     .pivot(
@@ -35,7 +42,7 @@ const MODULES: readonly SagaModule[] = KINDS.map((kind) => ({
       () => null,
     )
     .returns(() => null),
-  local: undefined,
+  local: kind === 'close-account' ? LOCAL : undefined,
   message: z.unknown(),
   submit: () => Promise.reject(new Error('nothing is submitted here')),
 }));
@@ -124,6 +131,8 @@ export interface SagaRow {
 export interface SagaOperations {
   readonly services: FakeServices;
   readonly map: TestMap;
+  /** What the database layer logs: retries and the like. */
+  readonly databaseEvents: readonly LoggedEvent[];
   readonly runtime: FakeRuntime;
   readonly modules: readonly SagaModule[];
   readonly call: ReturnType<typeof createRouteCaller>;
@@ -144,8 +153,10 @@ export interface SagaOperations {
 
 export async function startSagaOperations(
   databases: TestDatabases,
-  settings: Settings = {},
+  chosen: Settings = {},
 ): Promise<SagaOperations> {
+  // A shard that a test stops is there again for the next one at once.
+  const settings = { CIRCUIT_OPEN_MS: '10', ...chosen };
   const instance = createTestInstance(databases, { settings });
   const runtime = createFakeRuntime();
   const blobs = createMemoryBlobs();
@@ -177,6 +188,7 @@ export async function startSagaOperations(
   const app: SagaOperations = {
     services,
     map: instance.map,
+    databaseEvents: instance.logger.events,
     runtime,
     modules: MODULES,
     call: callWith({}),
@@ -227,6 +239,7 @@ export async function startSagaOperations(
       runtime.down = false;
       blobs.texts.clear();
       services.logger.events.length = 0;
+      instance.logger.events.length = 0;
       for (const shard of databases.shards.keys()) await resetShard(app, shard);
     },
     close: () => instance.database.close(),
