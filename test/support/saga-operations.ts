@@ -61,6 +61,8 @@ export interface FakeRuntime {
   /** Called before each event is taken. */
   onRaise: () => Promise<void>;
   down: boolean;
+  /** Questions after the status of an instance. */
+  asked: number;
 }
 
 export interface FakeInstance {
@@ -84,6 +86,7 @@ function createFakeRuntime(): FakeRuntime {
     started: [],
     onRaise: () => Promise.resolve(),
     down: false,
+    asked: 0,
     client: {
       ensureStarted: () => Promise.reject(new Error('nothing is started for the first time here')),
       startAgain: async (contract, instanceId, input) => {
@@ -100,6 +103,7 @@ function createFakeRuntime(): FakeRuntime {
         return true;
       },
       status: async (contract, instanceId) => {
+        runtime.asked += 1;
         await Promise.resolve();
         const found = own(contract, instanceId);
         if (found === undefined) return undefined;
@@ -237,6 +241,7 @@ export async function startSagaOperations(
       runtime.started.length = 0;
       runtime.onRaise = () => Promise.resolve();
       runtime.down = false;
+      runtime.asked = 0;
       blobs.texts.clear();
       services.logger.events.length = 0;
       instance.logger.events.length = 0;
