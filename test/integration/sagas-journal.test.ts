@@ -146,7 +146,7 @@ describe('begin', () => {
     await recordSagaState(world.services, { sagaId, view: view('completed'), outcome: COMPLETED });
     expect(await readSaga(world.services, sagaId)).toMatchObject({ status: 'completed' });
     const rows = await world.rows('SELECT status FROM sagas WHERE saga_id = ?', [sagaId]);
-    expect(rows.map((each) => each['status']).toSorted()).toEqual(['completed', 'running']);
+    expect(new Set(rows.map((each) => each['status']))).toEqual(new Set(['completed', 'running']));
   });
 });
 
