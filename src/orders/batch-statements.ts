@@ -1,6 +1,7 @@
 import type { BucketId, OrderId, UserId } from '../kernel/ids.ts';
 import type { AmountCents } from '../kernel/money.ts';
 import { toSqlDatetime, type Timestamp } from '../kernel/time.ts';
+import { PLACED_FOR } from './statements.ts';
 
 /**
  * The statements of a batch of orders, for `Shard.packet`: text without parameters, because prepared multi-row
@@ -70,18 +71,22 @@ export const RESET_COUNTER = 'SELECT LAST_INSERT_ID(0)';
  */
 export function insertOrders(rows: readonly OrderRow[]): string {
   const sameTime = rows[0]?.createdAtGiven === true ? ' AND created_at = VALUES(created_at)' : '';
-  const same = `user_id = VALUES(user_id) AND amount_cents = VALUES(amount_cents)${sameTime}`;
+  const same = `${PLACED_FOR} = VALUES(user_id) AND amount_cents = VALUES(amount_cents)${sameTime}`;
   return `INSERT INTO orders (bucket, order_id, user_id, amount_cents, created_at) VALUES
 ${rows.map(orderValues).join(',\n')}
 ON DUPLICATE KEY UPDATE order_id = IF(LAST_INSERT_ID(LAST_INSERT_ID() + IF(${same}, 1, ${CONFLICT_WEIGHT})), orders.order_id, orders.order_id)`;
 }
 
-/** The orders that are there under these keys. */
+/**
+ * What is there under these keys, `user_id` being whom it was placed for: null for an order that is just coming here from
+ * another user.
+ */
 export function selectOrders(rows: readonly OrderRow[]): string {
   const keys = rows.map((row) => `[${row.bucket},${row.orderId}]`).join(',');
-  return `SELECT o.bucket, o.order_id, o.user_id, o.amount_cents, o.created_at
+  return `SELECT orders.bucket, orders.order_id, ${PLACED_FOR} AS user_id,
+  orders.amount_cents, orders.created_at
 FROM JSON_TABLE('[${keys}]', '$[*]' COLUMNS (b INT PATH '$[0]', o BIGINT PATH '$[1]')) j
-STRAIGHT_JOIN orders o ON o.bucket = j.b AND o.order_id = j.o`;
+STRAIGHT_JOIN orders ON orders.bucket = j.b AND orders.order_id = j.o`;
 }
 
 /** Identity of a chunk's transaction. */

@@ -2,10 +2,18 @@ import { z } from 'zod';
 import { defineRoute, type Route } from '../http/handler.ts';
 import { apiPath } from '../http/paths.ts';
 import { idempotencyHeaders } from '../idempotency/keys.ts';
-import { orderIdSchema, userIdSchema, wholeNumberText } from '../kernel/schemas.ts';
-import { DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, orderSchema, placeOrderSchema } from './model.ts';
+import { idText, orderIdSchema, userIdSchema, wholeNumberText } from '../kernel/schemas.ts';
+import { startedResponse } from '../sagas/started.ts';
+import {
+  DEFAULT_PAGE_SIZE,
+  MAX_PAGE_SIZE,
+  orderSchema,
+  placeOrderSchema,
+  transferOrderSchema,
+} from './model.ts';
 import { placeOrder } from './place-order.ts';
 import { getOrder, listOrders } from './queries.ts';
+import { transferOrder } from './transfer-order.ts';
 
 const placeOrderRoute = defineRoute({
   name: 'orders-place',
@@ -91,4 +99,63 @@ const getOrderRoute = defineRoute({
   }),
 });
 
-export const ordersRoutes: readonly Route[] = [placeOrderRoute, listOrdersRoute, getOrderRoute];
+const transferRoute = defineRoute({
+  name: 'orders-transfer',
+  method: 'POST',
+  route: 'orders/{orderId}/transfer',
+  auth: 'function',
+  tag: 'Orders',
+  summary: 'Give an order to another user',
+  description:
+    'The order keeps its id, amount and time, and is never seen at both users. With an `Idempotency-Key` it is safe to repeat: the same request gets the first answer again.',
+  durable: true,
+  params: z.object({ orderId: orderIdSchema }),
+  headers: idempotencyHeaders,
+  body: transferOrderSchema,
+  responses: {
+    200: {
+      description: 'The order was transferred.',
+      body: z
+        .object({
+          sagaId: z.string(),
+          status: z.literal('completed'),
+          orderId: idText,
+          fromUserId: idText,
+          toUserId: idText,
+          order: orderSchema,
+        })
+        .meta({ id: 'OrderTransferred' }),
+      headers: { 'Idempotent-Replay': '`true` when an earlier request had the key.' },
+    },
+    202: {
+      ...startedResponse,
+      body: z
+        .object({ sagaId: z.string(), statusUrl: z.string(), status: z.literal('running') })
+        .meta({ id: 'OrderTransferStarted' }),
+    },
+  },
+  errors: ['user-not-found', 'order-not-found', 'order-conflict', 'idempotency-conflict'],
+  handle: async ({ params, body, headers, services, durable }) => {
+    const transfer = { orderId: params.orderId, ...body };
+    const idempotencyKey = headers['idempotency-key'];
+    const result = await transferOrder(services, durable, { transfer, idempotencyKey });
+    const { sagaId } = result;
+    if (result.kind === 'running') {
+      const statusUrl = apiPath('sagas', sagaId);
+      const started = { sagaId, statusUrl, status: 'running' };
+      return { status: 202, body: started, headers: { location: statusUrl } };
+    }
+    return {
+      status: 200,
+      body: { sagaId, status: 'completed', ...transfer, order: result.order },
+      headers: result.replayed ? { 'idempotent-replay': 'true' } : {},
+    };
+  },
+});
+
+export const ordersRoutes: readonly Route[] = [
+  placeOrderRoute,
+  listOrdersRoute,
+  getOrderRoute,
+  transferRoute,
+];

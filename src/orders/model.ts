@@ -13,7 +13,7 @@ import {
 } from '../kernel/schemas.ts';
 import type { Timestamp } from '../kernel/time.ts';
 
-/** An order as it is stored; it never changes. */
+/** An order as it is stored; only its user ever changes. */
 export interface Order {
   readonly orderId: OrderId;
   readonly userId: UserId;
@@ -47,6 +47,26 @@ export interface NewOrder {
   readonly orderId?: OrderId | undefined;
   readonly createdAt?: Timestamp | undefined;
 }
+
+const ANOTHER_USER = {
+  path: ['toUserId'],
+  message: 'must be another user than fromUserId',
+};
+
+function areTwo(users: { readonly fromUserId: UserId; readonly toUserId: UserId }): boolean {
+  return users.fromUserId !== users.toUserId;
+}
+
+/** What a caller sends to give an order to another user; the order comes from the path. */
+export const transferOrderSchema = z
+  .strictObject({ fromUserId: userIdSchema, toUserId: userIdSchema })
+  .refine(areTwo, ANOTHER_USER)
+  .meta({ id: 'TransferOrder' });
+
+/** The same as a message. */
+export const transferMessageSchema = z
+  .strictObject({ orderId: orderIdSchema, fromUserId: userIdSchema, toUserId: userIdSchema })
+  .refine(areTwo, ANOTHER_USER);
 
 export type ParsedOrder =
   | { readonly kind: 'valid'; readonly order: NewOrder }

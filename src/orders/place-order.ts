@@ -1,5 +1,6 @@
 import type { Attempt, Shard, SqlRunner } from '../database/contracts.ts';
 import { createWriteMemory, type WriteMemory } from '../database/outcome.ts';
+import { FENCE_LIFTED } from '../database/refusals.ts';
 import { claimKey, type Claimed } from '../idempotency/claims.ts';
 import { keyHash, requestHash } from '../idempotency/keys.ts';
 import { BugError } from '../kernel/errors.ts';
@@ -8,7 +9,7 @@ import { timestampOf } from '../kernel/time.ts';
 import type { Services } from '../services.ts';
 import { bucketOf } from '../sharding/hash.ts';
 import type { NewOrder, Order } from './model.ts';
-import { insertOrder, readOrder, type BucketOrder } from './store.ts';
+import { insertOrder, readPlacedOrder, type BucketOrder } from './store.ts';
 
 export interface PlaceOrder extends NewOrder {
   readonly idempotencyKey?: string | undefined;
@@ -86,9 +87,10 @@ async function insert(runner: SqlRunner, attempt: PlacingAttempt): Promise<Attem
   if (inserted.kind === 'refused') return inserted;
   if (inserted.value === 'new') return created(order);
   if (!order.timeMade) return attempt.idMade ? created(order) : replayed(order);
-  const stored = await readOrder(runner, order);
+  const stored = await readPlacedOrder(runner, order);
   if (stored.kind === 'refused') return stored;
-  if (stored.value === undefined) throw new BugError('an order vanished between two statements');
+  // It had moved to another user, long ago, and what was left of it was purged just now: look again.
+  if (stored.value === undefined) return FENCE_LIFTED;
   return isOurs(attempt, stored.value) ? created(stored.value) : replayed(stored.value);
 }
 
@@ -107,14 +109,14 @@ async function claimAndInsert(tx: SqlRunner, attempt: PlacingAttempt): Promise<A
   return claimed.isNew ? await insert(tx, attempt) : await replayClaim(tx, attempt, claimed);
 }
 
-/** The first answer again. The record alone can tell it, should the order have left this user since. */
+/** The first answer again. The record alone can tell it, should the order have left this user long ago. */
 async function replayClaim(
   tx: SqlRunner,
   attempt: PlacingAttempt,
   claimed: Claimed,
 ): Promise<Attempt<Placed>> {
   const orderId = claimed.resourceId as OrderId;
-  const found = await readOrder(tx, { ...attempt.order, orderId });
+  const found = await readPlacedOrder(tx, { ...attempt.order, orderId });
   if (found.kind === 'refused') return found;
   const { userId, amountCents, createdAt, timeMade } = attempt.order;
   const first = found.value ?? {

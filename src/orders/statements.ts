@@ -1,7 +1,22 @@
 /**
+ * `orders.state` (ADR 0015). Plain and locked orders are seen and counted; a pending one is not yet, and a moved one not
+ * any more.
+ */
+export const ORDER_STATE = { plain: 0, locked: 1, pending: 2, moved: 3 } as const;
+
+/** True of orders that are seen and counted. */
+export const VISIBLE = `state < ${ORDER_STATE.pending}`;
+
+/**
+ * Whom the order of a row was placed for, whoever has it now: a transfer inside the bucket remembers that. Null for a
+ * pending row, unless the order was in this bucket before: nobody placed it here.
+ */
+export const PLACED_FOR = `IF(orders.state = ${ORDER_STATE.pending}, orders.placed_for, IFNULL(orders.placed_for, orders.user_id))`;
+
+/**
  * Places one order: fence, existence of the user, idempotency and conflict detection in one round trip
  * (FACTS-mysql 1, 3). Affected 0: not the owner, or no such user. Otherwise `insertId` 0: new, 1: there already
- * with the same content, 2: the id is taken by another order.
+ * with the same content (or was, and was transferred since), 2: the id is taken by another order.
  *
  * - The derived table holds shared locks on the ownership row (the fence) and on the user's row until commit. Without
  *   the explicit lock clause rows slip in behind a fence under READ COMMITTED.
@@ -23,7 +38,7 @@ FROM (
 ) n
 ON DUPLICATE KEY UPDATE order_id = IF(
   LAST_INSERT_ID(IF(
-    orders.user_id = n.u AND orders.amount_cents = n.a AND (orders.created_at = n.c OR ? = 1), 1, 2)),
+    ${PLACED_FOR} = n.u AND orders.amount_cents = n.a AND (orders.created_at = n.c OR ? = 1), 1, 2)),
   orders.order_id, orders.order_id)`;
 
 /** Why {@link INSERT_ORDER} wrote nothing, in one consistent read. Values: user id, bucket. */
@@ -38,7 +53,18 @@ export const READ_ORDER = `
 SELECT w.state, w.moved_to, u.user_id AS owner_id, o.order_id, o.amount_cents, o.created_at
 FROM bucket_ownership w
 LEFT JOIN users u ON u.bucket = w.bucket AND u.user_id = ? AND w.state = 'owned'
-LEFT JOIN orders o ON o.bucket = u.bucket AND o.order_id = ? AND o.user_id = u.user_id
+LEFT JOIN orders o ON o.bucket = u.bucket AND o.order_id = ? AND o.user_id = u.user_id AND o.${VISIBLE}
+WHERE w.bucket = ?`;
+
+/**
+ * One order as it was placed for a user, whoever has it now, with the ownership of its bucket. Primary keys only.
+ * Values: user id, order id, bucket.
+ */
+export const READ_PLACED = `
+SELECT w.state, w.moved_to, orders.order_id, orders.amount_cents, orders.created_at
+FROM bucket_ownership w
+LEFT JOIN orders ON ${PLACED_FOR} = CAST(? AS SIGNED)
+  AND orders.bucket = w.bucket AND orders.order_id = ? AND w.state = 'owned'
 WHERE w.bucket = ?`;
 
 /**
@@ -48,7 +74,7 @@ WHERE w.bucket = ?`;
  * The inner query reads `orders_by_user` backwards and stops at the limit; joined directly, both engines read and
  * sort all orders of the user. It does not name the bucket, which follows from the user: with it MySQL 9.7 read the
  * whole bucket by primary key. Forced, because where one user has most orders of a shard MySQL prefers to scan and sort.
- * The outer order sorts the one page.
+ * The outer order sorts the one page. Orders that moved away are read and left out, until they are purged.
  * Values (text protocol): user id, limit, user id, bucket.
  */
 export const READ_FIRST_PAGE = page('');
@@ -69,7 +95,7 @@ FROM bucket_ownership w
 LEFT JOIN (
   SELECT user_id, order_id, amount_cents, created_at
   FROM orders FORCE INDEX (orders_by_user)
-  WHERE user_id = ? ${after}
+  WHERE user_id = ? AND ${VISIBLE} ${after}
   ORDER BY created_at DESC, order_id DESC
   LIMIT ?
 ) o ON w.state = 'owned'

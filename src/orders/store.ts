@@ -12,6 +12,7 @@ import {
   READ_NEXT_PAGE,
   READ_ORDER,
   READ_OWNER,
+  READ_PLACED,
 } from './statements.ts';
 
 /** An order in its user's bucket. */
@@ -22,8 +23,8 @@ export interface BucketOrder extends Order {
 }
 
 /**
- * Writes one order unless it is there; `same`: it was there already with the same content. Idempotent. Throws
- * `order-conflict` and `user-not-found` (permanent).
+ * Writes one order unless it is there; `same`: it was there already with the same content, also when another user has it
+ * since. Idempotent. Throws `order-conflict` and `user-not-found` (permanent).
  */
 export async function insertOrder(
   runner: SqlRunner,
@@ -60,6 +61,19 @@ export async function readOrder(
   return { kind: 'answered', value: ordersIn(row === undefined ? [] : [row])[0] };
 }
 
+/** One order as it was placed for the user, whoever has it now; undefined when none was. */
+export async function readPlacedOrder(
+  runner: SqlRunner,
+  key: { readonly bucket: BucketId; readonly userId: UserId; readonly orderId: OrderId },
+): Promise<Attempt<Order | undefined>> {
+  const { userId, orderId, bucket } = key;
+  const [row] = await runner.select(READ_PLACED, [userId, orderId, bucket]);
+  const refusal = refusalInRow(row);
+  if (refusal !== undefined) return refusal;
+  const placed = row === undefined ? [] : ordersIn([{ ...row, owner_id: userId }]);
+  return { kind: 'answered', value: placed[0] };
+}
+
 /** Up to `limit` orders after a position (from the newest when undefined), newest first. Throws `user-not-found`. */
 export async function readPage(
   runner: SqlRunner,
@@ -94,7 +108,7 @@ export function orderNotFound(orderId: OrderId): PermanentError {
   return new PermanentError('order-not-found', `The user has no order ${orderId}.`);
 }
 
-function userNotFound(userId: UserId): PermanentError {
+export function userNotFound(userId: UserId): PermanentError {
   return new PermanentError('user-not-found', `There is no user ${userId}.`);
 }
 

@@ -6,6 +6,9 @@ import type { Grouping, ReportRequest } from './model.ts';
  */
 const COUNTED = "w.state IN ('owned', 'fenced')";
 
+/** `orders.state` of orders that are seen and counted: plain, and locked at the source of a transfer (ADR 0015). */
+const VISIBLE = 'o.state < 2';
+
 /**
  * Orders and cents of each bucket the shard owns, with the ownership that this holds for: one statement is one
  * snapshot. Buckets without orders are listed too, so that the caller can tell that all 1024 were counted. Columns:
@@ -19,7 +22,8 @@ const COUNTED = "w.state IN ('owned', 'fenced')";
  */
 export const SUM_OWNED_BUCKETS = `
 SELECT w.bucket, w.epoch, (
-  SELECT CONCAT(COUNT(*), ' ', COALESCE(SUM(o.amount_cents), 0)) FROM orders o WHERE o.bucket = w.bucket
+  SELECT CONCAT(COUNT(*), ' ', COALESCE(SUM(o.amount_cents), 0)) FROM orders o
+  WHERE o.bucket = w.bucket AND ${VISIBLE}
 ) AS sums
 FROM bucket_ownership w
 WHERE ${COUNTED}`;
@@ -58,7 +62,7 @@ export function sumGroups(
 (SELECT ${GROUP_ROW} AS kind, ${GROUP_KEYS[request.groupBy]} AS k, COUNT(*) AS n, SUM(o.amount_cents) AS s
  FROM bucket_ownership w
  STRAIGHT_JOIN orders o ON o.bucket = w.bucket
- WHERE w.bucket IN (${list}) AND ${COUNTED} ${from} ${to}
+ WHERE w.bucket IN (${list}) AND ${COUNTED} AND ${VISIBLE} ${from} ${to}
  GROUP BY k
  LIMIT ${maxGroups})
 UNION ALL

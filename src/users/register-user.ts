@@ -1,10 +1,8 @@
 import type { OrchestrationClient } from '../durable/client.ts';
 import { keyHash } from '../idempotency/keys.ts';
 import { startDeadline, type Deadline } from '../kernel/deadline.ts';
-import { isRetryable } from '../kernel/errors.ts';
-import { readSaga } from '../sagas/journal.ts';
-import { errorOfRecord } from '../sagas/model.ts';
 import { sagaIdAt, type SagaId } from '../sagas/saga-id.ts';
+import { sagaToJoin } from '../sagas/saga-of-key.ts';
 import { submitSaga } from '../sagas/submit.ts';
 import type { Services } from '../services.ts';
 import { bucketOf } from '../sharding/hash.ts';
@@ -24,9 +22,6 @@ export interface RegisterUser extends Registrant {
 export type Registered =
   | { readonly kind: 'created' | 'replayed'; readonly user: User }
   | { readonly kind: 'running'; readonly sagaId: SagaId };
-
-/** A key may stand for this many sagas, all but the last ended for want of a shard: an hour of outage and repeats. */
-const MOST_SAGAS_PER_KEY = 64;
 
 /**
  * Registers a user, as one local transaction or a saga. With a key the claim comes first and fixes id, time and saga, so
@@ -107,17 +102,6 @@ async function repeat(
   const sagaId = await sagaToJoin(services, first, deadline);
   const registered = await submit(services, client, { ...submission, sagaId });
   return registered.kind === 'running' ? registered : { ...registered, kind: 'replayed' };
-}
-
-/** The saga of a key; a new one in place of each that was compensated because a shard was away, which is no answer. */
-async function sagaToJoin(services: Services, first: SagaId, deadline: Deadline): Promise<SagaId> {
-  for (let number = 1; ; number += 1) {
-    const sagaId = (number === 1 ? first : `${first}-${number}`) as SagaId;
-    const saga = await readSaga(services, sagaId, { deadlineMs: deadline.remainingMs() });
-    const failed = saga?.outcome?.kind === 'compensated' ? saga.outcome.error : undefined;
-    const mayBeDone = failed !== undefined && isRetryable(errorOfRecord(failed));
-    if (!mayBeDone || number >= MOST_SAGAS_PER_KEY) return sagaId;
-  }
 }
 
 /** Spares most of those who come too late a saga: one look at the directory, where it is not part of a local transaction. */
