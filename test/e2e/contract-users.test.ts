@@ -69,14 +69,27 @@ describe('POST /api/users', () => {
     expect(reply.json['code']).toBe('idempotency-conflict');
   });
 
-  test('refuses an email that is taken on its shard, whatever its case', async () => {
-    // Uniqueness over all shards comes with the email directory; until then it holds per shard.
-    const neighbour = userIdOnShard(bucketOf('1001') % 3);
-    const body = { userId: neighbour, email: 'ADA@example.COM ' };
-    const reply = await app.http.post('/api/users', body);
-    expect(reply.status).toBe(409);
-    expect(reply.json['code']).toBe('email-taken');
-    expect((await app.http.get(`/api/users/${neighbour}`)).status).toBe(404);
+  test('refuses an email that is taken, on whatever shard, whatever its case', async () => {
+    for (const shard of [0, 1, 2]) {
+      const userId = userIdOnShard(shard);
+      const reply = await app.http.post('/api/users', { userId, email: 'ADA@example.COM ' });
+      expect(reply.status).toBe(409);
+      expect(reply.json['code']).toBe('email-taken');
+      expect((await app.http.get(`/api/users/${userId}`)).status).toBe(404);
+    }
+  });
+
+  test('of users on all shards who want one email at once one gets it', async () => {
+    const ids = [0, 1, 2].map(userIdOnShard);
+    const replies = await Promise.all(
+      ids.map((userId) => app.http.post('/api/users', { userId, email: 'race@example.com' })),
+    );
+    const taken = replies.filter((reply) => reply.json['code'] === 'email-taken');
+    expect(replies.map((reply) => reply.status).sort()).toEqual([201, 409, 409]);
+    expect(taken).toHaveLength(2);
+    const winner = replies.find((reply) => reply.status === 201)?.json['userId'];
+    const found = await app.http.get('/api/users?email=race%40example.com');
+    expect(found.json['userId']).toBe(winner);
   });
 
   test('stores 4-byte characters faithfully', async () => {
@@ -109,6 +122,8 @@ describe('looking users up and changing them', () => {
     expect(reply.status).toBe(200);
     expect(reply.json).toMatchObject({ userId: '6006', email: 'new@example.com' });
     expect((await app.http.get('/api/users?email=old%40example.com')).status).toBe(404);
+    const taken = await app.http.put('/api/users/6006/email', { email: 'Barbara@example.com' });
+    expect([taken.status, taken.json['code']]).toEqual([409, 'email-taken']);
     const missing = await app.http.put('/api/users/6007/email', { email: 'x@example.com' });
     expect(missing.status).toBe(404);
     expect(missing.json['code']).toBe('user-not-found');
