@@ -9,6 +9,7 @@ import { type Column, COLUMNS, runColumn } from '../support/sagas/columns.ts';
 import { createMatrix, nameOf, type Row, rowsOf, shuffled } from '../support/sagas/matrix.ts';
 import { createKeys, SHARDS } from '../support/sagas/placement.ts';
 import { expectNothingHeld } from '../support/sagas/watch.ts';
+import { expectGreen, verifyCluster } from '../support/verify.ts';
 
 /**
  * Every delivery of every saga (from the tables) under every fault: it ends completed with all its effects or
@@ -79,4 +80,5 @@ test.each(COLUMNS)('$name', async (column) => {
   );
   await expectNothingHeld(app);
   expect(await app.poisonCount('sagas')).toBe(0);
+  expectGreen(await verifyCluster(app));
 });
