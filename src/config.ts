@@ -113,7 +113,10 @@ const settings = z.object({
   SAGA_STALE_MS: count(5 * 60_000, 1_000, 24 * 3_600_000),
   /** Ledger rows, ended sagas and traces of moved orders are kept this long: far beyond any redelivery. */
   SAGA_RETENTION_HOURS: count(7 * 24, 1, 365 * 24),
-  /** Rows the sweep looks at, and rows it deletes, per shard and run. */
+  /**
+   * Rows the sweep looks at, of each kind, per shard and run. It deletes as many (1 000 at most) in one transaction, and
+   * up to twenty times as many of each kind per run.
+   */
   SAGA_SWEEP_ROWS: count(200, 1, 10_000),
   /** Shards checked at once by a verification, each with one heavy statement at a time. */
   VERIFY_MAX_SHARDS_AT_ONCE: count(8, 1, 64),

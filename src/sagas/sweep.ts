@@ -7,6 +7,8 @@ import { errorFields } from '../kernel/logger.ts';
 import { timestampOf, type Timestamp } from '../kernel/time.ts';
 import type { Services } from '../services.ts';
 import type { OrphanReport, OrphanSettler, Purger, SagaLife, SagaModule } from './modules.ts';
+import { journalPurger } from './purge-journal.ts';
+import { ledgerPurger } from './purge-ledger.ts';
 import { runPurger } from './purge.ts';
 import { createLifeOf } from './sweep-life.ts';
 import type { SweepReport, SweptShard } from './sweep-report.ts';
@@ -24,6 +26,7 @@ const SHARDS_AT_ONCE = 4;
 export interface SweepParts {
   readonly modules: readonly SagaModule[];
   readonly settlers: readonly OrphanSettler[];
+  /** Of their own tables; ledger and journal are seen to by the sweep itself. */
   readonly purgers: readonly Purger[];
 }
 
@@ -77,6 +80,7 @@ async function sweepShard(services: Services, run: Run, shard: ShardId): Promise
   const purged: Record<string, number> = {};
   const errors: SweptShard['errors'] = [];
   let sagas: Omit<Revived, 'next'> = { stale: 0, alive: 0, revived: 0, ended: 0, failed: 0 };
+  const kinds = run.parts.modules.map(({ definition }) => definition.kind);
   const tasks: Task[] = [
     {
       name: 'sagas',
@@ -92,7 +96,7 @@ async function sweepShard(services: Services, run: Run, shard: ShardId): Promise
         orphans[settler.name] = await settle(services, run, { settler, shard });
       },
     })),
-    ...run.parts.purgers.map((purger) => ({
+    ...[ledgerPurger, journalPurger(kinds), ...run.parts.purgers].map((purger) => ({
       name: `purge ${purger.name}`,
       run: async () => {
         purged[purger.name] = await purge(services, run, { purger, shard });

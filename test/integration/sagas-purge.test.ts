@@ -43,8 +43,11 @@ afterAll(async () => {
   await databases.drop();
 });
 
-async function purge(...purgers: readonly Purger[]): Promise<SweepReport> {
-  const parts = { modules: [], settlers: [], purgers, nowMs: NOW_MS };
+const PURGERS = [directoryPurger, transfersPurger] as const;
+const journal = journalPurger(KINDS);
+
+async function purge(): Promise<SweepReport> {
+  const parts = { modules: app.modules, settlers: [], purgers: PURGERS, nowMs: NOW_MS };
   return await sweepSagas(app.services, app.runtime.client, parts);
 }
 
@@ -94,11 +97,11 @@ describe('ledger rows', () => {
       await addStep(recent, { bucket, atMs: RECENT_MS });
       await addStep(endedLate, { bucket });
     }
-    expect(purgedBy(await purge(ledgerPurger), ledgerPurger)).toBe(9);
+    expect(purgedBy(await purge(), ledgerPurger)).toBe(9);
     expect(await stepsLeft()).toEqual(
       [recent, recent, recent, endedLate, endedLate, endedLate].toSorted(),
     );
-    expect(purgedBy(await purge(ledgerPurger), ledgerPurger)).toBe(0);
+    expect(purgedBy(await purge(), ledgerPurger)).toBe(0);
   });
 
   test('of a saga that is not over stay, however old', async () => {
@@ -110,7 +113,7 @@ describe('ledger rows', () => {
       await addStep(running, { bucket });
       await addStep(compensating, { bucket });
     }
-    expect(purgedBy(await purge(ledgerPurger), ledgerPurger)).toBe(0);
+    expect(purgedBy(await purge(), ledgerPurger)).toBe(0);
     expect(await stepsLeft()).toHaveLength(6);
   });
 
@@ -128,7 +131,7 @@ describe('ledger rows', () => {
     await app.write(2, 'DELETE FROM sagas');
     await app.own(2, homeBucketOf(moved), 'gone');
     await databases.stack.stopShard(1, 'kill');
-    const report = await purge(ledgerPurger);
+    const report = await purge();
     expect(purgedBy(report, ledgerPurger)).toBe(1);
     await databases.recover();
     expect(await stepsLeft()).toEqual([away, away, moved, moved].toSorted());
@@ -146,8 +149,8 @@ describe('ledger rows', () => {
     const goes = sagaOn(1);
     await addStep(goes, { bucket: 0 });
     // Twenty chunks of four rows are looked at in one run; the next one goes on there.
-    expect(purgedBy(await purge(ledgerPurger), ledgerPurger)).toBe(0);
-    expect(purgedBy(await purge(ledgerPurger), ledgerPurger)).toBe(1);
+    expect(purgedBy(await purge(), ledgerPurger)).toBe(0);
+    expect(purgedBy(await purge(), ledgerPurger)).toBe(1);
     expect(await stepsLeft()).toEqual(stays.toSorted());
   });
 
@@ -156,7 +159,7 @@ describe('ledger rows', () => {
     for (const bucket of [0, 3, 6]) await addStep(sagaId, { bucket });
     await app.own(0, 0, 'gone');
     await app.own(0, 3, 'fenced');
-    expect(purgedBy(await purge(ledgerPurger), ledgerPurger)).toBe(1);
+    expect(purgedBy(await purge(), ledgerPurger)).toBe(1);
     const left = await app.rows(0, 'SELECT bucket FROM saga_steps ORDER BY bucket');
     expect(left.map((row) => row['bucket'])).toEqual([0, 3]);
   });
@@ -171,7 +174,7 @@ describe('ledger rows', () => {
         shard.transaction(async (tx) => {
           await tx.execute("UPDATE bucket_ownership SET state = 'fenced' WHERE bucket = 3", []);
           // It finds the row by the committed state, and meets the lock when it is to delete it.
-          report = purge(ledgerPurger);
+          report = purge();
           await new Promise((resolve) => {
             setTimeout(resolve, 500);
           });
@@ -188,7 +191,7 @@ describe('ledger rows', () => {
         await addStep(sagaOn(0), { bucket, atMs: OLD_MS - (count % 5) });
       }
     }
-    const reports = await Promise.all([1, 2, 3].map(() => purge(ledgerPurger)));
+    const reports = await Promise.all([1, 2, 3].map(() => purge()));
     expect(reports.flatMap(({ shards }) => shards.flatMap(({ errors }) => errors))).toEqual([]);
     expect(reports.reduce((sum, report) => sum + purgedBy(report, ledgerPurger), 0)).toBe(120);
     expect(app.databaseEvents.filter(({ event }) => event === 'database.attempt_failed')).toEqual(
@@ -198,8 +201,6 @@ describe('ledger rows', () => {
 });
 
 describe('sagas that have ended', () => {
-  const journal = journalPurger(KINDS);
-
   test('go with what was asked of them, a day after their ledger', async () => {
     const gone = [sagaOn(0), sagaOn(1), sagaOn(2)];
     const kept = [sagaOn(0), sagaOn(0), sagaOn(1), sagaOn(2)] as const;
@@ -224,7 +225,7 @@ describe('sagas that have ended', () => {
         await app.write(bucket % 3, insert, [bucket, sagaId, entry, sqlTime(VERY_OLD_MS)]);
       }
     }
-    expect(purgedBy(await purge(journal), journal)).toBe(3);
+    expect(purgedBy(await purge(), journal)).toBe(3);
     expect(await leftOf('sagas')).toEqual(kept.toSorted());
     const audits = await leftOf('saga_audit');
     expect(audits).toHaveLength(8);
@@ -235,8 +236,8 @@ describe('sagas that have ended', () => {
     for (let count = 0; count < 85; count += 1) {
       await app.addSaga({ sagaId: sagaOn(0), status: 'completed', createdMs: VERY_OLD_MS - count });
     }
-    expect(purgedBy(await purge(journal), journal)).toBe(80);
-    expect(purgedBy(await purge(journal), journal)).toBe(5);
+    expect(purgedBy(await purge(), journal)).toBe(80);
+    expect(purgedBy(await purge(), journal)).toBe(5);
   });
 });
 
@@ -253,7 +254,7 @@ describe('what the slices left behind', () => {
     await add(21, 'reserved', OLD_MS);
     await add(22, 'confirmed', OLD_MS);
     await app.own(0, 3, 'gone');
-    expect(purgedBy(await purge(directoryPurger), directoryPurger)).toBe(19);
+    expect(purgedBy(await purge(), directoryPurger)).toBe(19);
     const left = [];
     for (const shard of [0, 1, 2]) {
       left.push(...(await app.rows(shard, 'SELECT bucket FROM email_directory')));
@@ -289,7 +290,7 @@ describe('what the slices left behind', () => {
     await add(8, { trace: 1, order: 1 });
     await add(9, { trace: 2, order: 2 });
     await add(10, { trace: null, order: 0 });
-    expect(purgedBy(await purge(transfersPurger), transfersPurger)).toBe(6);
+    expect(purgedBy(await purge(), transfersPurger)).toBe(6);
     const left = async (table: string): Promise<readonly number[]> =>
       (await app.rows(1, `SELECT order_id FROM ${table} ORDER BY order_id`)).map((row) =>
         Number(BigInt(String(row['order_id'])) - first),
@@ -300,7 +301,7 @@ describe('what the slices left behind', () => {
 });
 
 test('no purge reads more rows than it may delete, whatever else is there', async () => {
-  const purgers = [ledgerPurger, journalPurger(KINDS), directoryPurger, transfersPurger];
+  const purgers = [ledgerPurger, journal, ...PURGERS];
   for (let count = 0; count < 200; count += 1) {
     const sagaId = sagaIdAt(0 as BucketId, `r${count}`);
     await addStep(sagaId, { bucket: 0, atMs: RECENT_MS });
@@ -322,7 +323,7 @@ test('no purge reads more rows than it may delete, whatever else is there', asyn
     await app.addSaga({ sagaId, status: 'completed', createdMs: VERY_OLD_MS });
   }
   const before = await read();
-  const report = await purge(...purgers);
+  const report = await purge();
   expect(purgers.map((purger) => purgedBy(report, purger))).toEqual([3, 3, 3, 0]);
   expect((await read()) - before).toBeLessThan(100);
 });
