@@ -7,7 +7,7 @@ import { releaseEmail, takeEmail } from './directory.ts';
 import { emailKey, normalizeEmail, type NormalizedEmail } from './email.ts';
 import type { User } from './model.ts';
 import { heldForChange, heldForRegistration, moveToEmail } from './steps.ts';
-import { insertUser, lockOwnership, lockUser, writeEmail } from './store.ts';
+import { insertUser, lockOwnership, lockUser, userConflict, writeEmail } from './store.ts';
 
 /**
  * Both sagas as one transaction, for when one shard has all their buckets. Rows are locked in one order, the user's, the
@@ -22,7 +22,9 @@ export const localRegistration: LocalSaga<Registration, User> = {
     const claim = { email: email.normalized, userId, state: 'confirmed', ...run } as const;
     const taken = await takeEmail(tx, claim);
     if (taken.kind === 'refused') return taken;
+    // The saga, which looks at the email first, would tell the same of the two.
     heldForRegistration(taken.value);
+    if (inserted.value === 'in-use') throw userConflict(userId);
     return { kind: 'answered', value: { userId, email: email.address, createdAt } };
   },
 };

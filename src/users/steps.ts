@@ -23,7 +23,7 @@ import {
 } from './directory.ts';
 import { emailKey, normalizeEmail, type NormalizedEmail } from './email.ts';
 import type { User } from './model.ts';
-import { insertUser, lockUser, writeEmail } from './store.ts';
+import { insertUser, lockUser, userConflict, writeEmail } from './store.ts';
 
 /**
  * What a user who changes to an email makes of the look at it. `held`: the user has it already, or is just losing it.
@@ -92,7 +92,12 @@ export const userSteps: readonly ActivityImplementation<Services>[] = [
   }),
   implementStep(createUser, {
     bucket: (input) => bucketOf(input.userId),
-    run: (tx, input) => insertUser(tx, input),
+    run: async (tx, input) => {
+      const inserted = await insertUser(tx, input);
+      if (inserted.kind === 'refused') return inserted;
+      if (inserted.value === 'in-use') throw userConflict(input.userId);
+      return { kind: 'answered', value: null };
+    },
   }),
   implementStep(updateUser, {
     bucket: (input) => bucketOf(input.userId),

@@ -14,8 +14,11 @@ export interface NewUser {
   readonly createdAt: Timestamp;
 }
 
-/** Writes one user whose email is held for it in the directory. Throws `user-conflict` (permanent) when the id is in use. */
-export async function insertUser(runner: SqlRunner, user: NewUser): Promise<Attempt<null>> {
+/** Writes one user whose email is held for it in the directory, unless the id is in use. */
+export async function insertUser(
+  runner: SqlRunner,
+  user: NewUser,
+): Promise<Attempt<'new' | 'in-use'>> {
   const bucket = bucketOf(user.userId);
   const { affectedRows, insertId } = await runner.execute(INSERT_USER, [
     user.userId,
@@ -25,8 +28,7 @@ export async function insertUser(runner: SqlRunner, user: NewUser): Promise<Atte
     bucket,
   ]);
   if (affectedRows === 0) return await refusalAfterNothing(runner, bucket);
-  if (insertId !== 0) throw userConflict(user.userId);
-  return { kind: 'answered', value: null };
+  return { kind: 'answered', value: insertId === 0 ? 'new' : 'in-use' };
 }
 
 /** A user as stored; `emailKey` (hex) is what the email is compared by. */
@@ -67,7 +69,7 @@ export function userNotFound(userId: UserId): PermanentError {
   return new PermanentError('user-not-found', `There is no user ${userId}.`);
 }
 
-function userConflict(userId: UserId): PermanentError {
+export function userConflict(userId: UserId): PermanentError {
   return new PermanentError(
     'user-conflict',
     `The id ${userId} is in use. Leave the id out to get a new one, or change the email of that user.`,

@@ -87,14 +87,19 @@ describe('registering', () => {
     expect((await get(String(made.json['userId']))).json).toEqual(made.json);
   });
 
-  test('what is there already is told apart', async () => {
-    const [one, two] = userIdsOnShard(0, 2, 30_000) as [string, string];
-    await app.register(one, 'first@example.com');
-    expectCode(await post({ userId: one, email: 'first@example.com' }), 409, 'email-taken');
-    expectCode(await post({ userId: one, email: 'other@example.com' }), 409, 'user-conflict');
-    expectCode(await post({ userId: two, email: ' FIRST@example.COM' }), 409, 'email-taken');
+  test.each([
+    ['one shard', 0],
+    ['two shards', 1],
+  ])('what is there already is told apart, on %s', async (_, emailShard) => {
+    const [one, two] = userIdsOnShard(0, 2, 30_000 + 500 * emailShard) as [string, string];
+    const [email, other] = emailsOnShard(emailShard, 2, 'first') as [string, string];
+    await app.register(one, email);
+    expectCode(await post({ userId: one, email }), 409, 'email-taken');
+    expectCode(await post({ userId: one, email: other }), 409, 'user-conflict');
+    expectCode(await post({ userId: two, email: ` ${email.toUpperCase()}` }), 409, 'email-taken');
     expectCode(await get(two), 404, 'user-not-found');
-    expect((await get(one)).json['email']).toBe('first@example.com');
+    expect((await get(one)).json['email']).toBe(email);
+    expect((await post({ userId: two, email: other })).status).toBe(201);
   });
 
   test.each([
