@@ -71,6 +71,13 @@ test('starting by hand runs the timer, which is not past due', async () => {
   expect(JSON.parse(match[1] ?? '')).toMatchObject({ isPastDue: false });
 });
 
+test('a timer can have a client for orchestrations', async () => {
+  const host = await spawnHost({ app: 'timer-app', env: YEARLY });
+  const response = await host.fetch('/admin/functions/starter', { method: 'POST' });
+  expect(response.status).toBe(202);
+  await host.waitFor(/started by a timer/);
+});
+
 test('a schedule that cannot be read stops the start and names the function', async () => {
   const host = spawnCli({ app: 'timer-app', env: { TIMER_SCHEDULE: '0 0 25 * * *' } });
   expect(await host.ended).toBe(1);

@@ -1,4 +1,5 @@
 const { app } = require('@azure/functions');
+const df = require('durable-functions');
 
 const schedule = process.env.TIMER_SCHEDULE ?? '0 0 0 1 1 *';
 let attempts = 0;
@@ -26,5 +27,17 @@ app.timer('retried', {
     attempts += 1;
     console.log(`retried ${attempts} ${JSON.stringify(context.retryContext ?? null)}`);
     if (attempts < 3) throw new Error('not yet');
+  },
+});
+
+df.app.orchestration('started', function* () {
+  console.log('started by a timer');
+});
+
+app.timer('starter', {
+  schedule,
+  extraInputs: [df.input.durableClient()],
+  handler: async (_timer, context) => {
+    await df.getClient(context).startNew('started');
   },
 });
