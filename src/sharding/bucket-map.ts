@@ -151,3 +151,32 @@ export function bucketsOf(map: BucketMap, shard: ShardId): BucketId[] {
   });
   return buckets;
 }
+
+/**
+ * The next version of the map with a bucket on another shard at the epoch at which that shard owns it, or undefined when
+ * the map knows of that change, or of a later one. A shard that was `new` is `active` with its first bucket; the note of
+ * the move under way goes. Pure.
+ */
+export function assignBucket(
+  map: BucketMap,
+  change: {
+    readonly bucket: BucketId;
+    readonly to: ShardId;
+    readonly epoch: number;
+    readonly updatedAt: string;
+  },
+): BucketMap | undefined {
+  const { bucket, to, epoch, updatedAt } = change;
+  if ((map.epochs[bucket] ?? 0) >= epoch) return undefined;
+  return {
+    ...map,
+    version: map.version + 1,
+    shards: map.shards.map((shard) =>
+      shard.id === to && shard.state === 'new' ? { ...shard, state: 'active' } : shard,
+    ),
+    assignment: map.assignment.with(bucket, to),
+    epochs: map.epochs.with(bucket, epoch),
+    moves: map.moves.filter((move) => move.bucket !== bucket || move.to !== to),
+    updatedAt,
+  };
+}

@@ -1,0 +1,136 @@
+import { liftExpiredFence, readFence } from '../database/ownership.ts';
+import type { FenceState } from '../database/ownership.ts';
+import { assertNever } from '../kernel/exhaustive.ts';
+import { cancelMove } from './cancel.ts';
+import type { CancelOutcome } from './cancel.ts';
+import { copyBucket } from './copy.ts';
+import type { CopyOptions, CopyOutcome } from './copy.ts';
+import { finishMove } from './finish.ts';
+import type { MoveFinish } from './finish.ts';
+import {
+  decideGate,
+  DEFAULT_HOLD_MS,
+  DEFAULT_MAX_PASSES,
+  DEFAULT_STALL_LIMIT_MS,
+  nextMoveStep,
+} from './model.ts';
+import type { Move, MoveStep, StuckReason } from './model.ts';
+import { diffPass } from './pass.ts';
+import type { PassOutcome } from './pass.ts';
+import { prepareMove } from './prepare.ts';
+import type { Preparation } from './prepare.ts';
+import type { MoveRecord } from './progress.ts';
+import { readRecord, STEP_DEADLINE_MS } from './session.ts';
+import type { MoveServices } from './session.ts';
+import { switchBucket } from './switch.ts';
+import type { SwitchOptions, SwitchOutcome } from './switch.ts';
+
+/** What the rows say of a move, and what it needs next. */
+export interface MoveStanding {
+  readonly source: FenceState;
+  readonly target: FenceState;
+  readonly record: MoveRecord | undefined;
+  readonly step: MoveStep;
+}
+
+/**
+ * Reads the two ownership rows and the target's record. The source first: a decision that comes between the reads is
+ * then seen as not yet made, and every step finds out for itself.
+ */
+export async function readStanding(services: MoveServices, move: Move): Promise<MoveStanding> {
+  const { database } = services;
+  const within = { deadlineMs: STEP_DEADLINE_MS };
+  const source = await database.onShard(
+    move.from,
+    (shard) => readFence(shard, move.bucket),
+    within,
+  );
+  const [target, record] = await database.onShard(
+    move.to,
+    async (shard) => [await readFence(shard, move.bucket), await readRecord(shard, move)] as const,
+    within,
+  );
+  return { source, target, record, step: nextMoveStep(move, source, target, record) };
+}
+
+export interface AdvanceOptions extends CopyOptions, SwitchOptions {
+  /** {@link DEFAULT_STALL_LIMIT_MS} when not given. */
+  readonly stallLimitMs?: number;
+  /** {@link DEFAULT_MAX_PASSES} when not given. */
+  readonly maxPasses?: number;
+}
+
+/** What one step did. `done` and `stuck` end the move, and so does `cancel` with `cancelled`; all others ask for another call. */
+export type Advance =
+  | { readonly step: 'prepare'; readonly outcome: Preparation }
+  | { readonly step: 'copy'; readonly outcome: CopyOutcome }
+  /** Another pass makes sense. */
+  | { readonly step: 'check'; readonly outcome: PassOutcome }
+  /** Writers would wait for longer than allowed, and passes do not help: allow more, or cancel. */
+  | { readonly step: 'too-long'; readonly outcome: PassOutcome }
+  | { readonly step: 'switch'; readonly outcome: SwitchOutcome }
+  | { readonly step: 'await-fence'; readonly lifted: boolean }
+  | { readonly step: 'finish'; readonly outcome: MoveFinish }
+  | { readonly step: 'cancel'; readonly outcome: CancelOutcome }
+  | { readonly step: 'done' }
+  | { readonly step: 'stuck'; readonly reason: StuckReason };
+
+/**
+ * Does the next step of a move, whatever happened to it before: begins it, resumes it after a crash, or finds it done.
+ * One step is bounded: a slice of the copy, one pass with the switch after it, one slice of a cancellation.
+ */
+export async function advanceMove(
+  services: MoveServices,
+  move: Move,
+  options: AdvanceOptions,
+): Promise<Advance> {
+  const { step } = await readStanding(services, move);
+  switch (step.kind) {
+    case 'prepare':
+      return { step: 'prepare', outcome: await prepareMove(services, move) };
+    case 'copy':
+      return { step: 'copy', outcome: await copyBucket(services, move, options) };
+    case 'check':
+      return await check(services, move, options);
+    case 'await-fence':
+      return { step: 'await-fence', lifted: await awaitFence(services, move, step.waitMs) };
+    case 'take-over':
+    case 'publish':
+      return { step: 'finish', outcome: await finishMove(services, move) };
+    case 'cancel':
+      return { step: 'cancel', outcome: await cancelMove(services, move, options) };
+    case 'done':
+      return { step: 'done' };
+    case 'stuck':
+      return { step: 'stuck', reason: step.reason };
+    default:
+      return assertNever(step);
+  }
+}
+
+async function check(
+  services: MoveServices,
+  move: Move,
+  options: AdvanceOptions,
+): Promise<Advance> {
+  const outcome = await diffPass(services, move);
+  const decision = decideGate({
+    forecastMs: outcome.forecastMs,
+    stallLimitMs: options.stallLimitMs ?? DEFAULT_STALL_LIMIT_MS,
+    passes: outcome.passes,
+    maxPasses: options.maxPasses ?? DEFAULT_MAX_PASSES,
+  });
+  if (decision === 'pass-again') return { step: 'check', outcome };
+  if (decision === 'too-long') return { step: 'too-long', outcome };
+  return { step: 'switch', outcome: await switchBucket(services, move, options) };
+}
+
+/** Waits for the end of another delivery's fence and lifts it, if that one has not gone on. */
+async function awaitFence(services: MoveServices, move: Move, waitMs: number): Promise<boolean> {
+  // A fence set by a build that holds longer is waited for in several calls.
+  await services.clock.sleep(Math.min(waitMs, DEFAULT_HOLD_MS));
+  const change = { bucket: move.bucket, nowMs: services.clock.nowMs() };
+  return await services.database.onShard(move.from, (shard) => liftExpiredFence(shard, change), {
+    deadlineMs: STEP_DEADLINE_MS,
+  });
+}

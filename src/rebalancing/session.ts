@@ -1,0 +1,156 @@
+import { randomUUID } from 'node:crypto';
+import type { PacketResult, Shard, SqlRunner, SqlValue } from '../database/contracts.ts';
+import { isFailure } from '../database/database-error.ts';
+import { readFence, sqlNow } from '../database/ownership.ts';
+import { BugError, RetryableError } from '../kernel/errors.ts';
+import type { Services } from '../services.ts';
+import type { BucketMapStore } from '../storage/bucket-map-store.ts';
+import type { Move } from './model.ts';
+import { assertReceiving, CLAIM, READ_MOVE, RECLAIM, saveProgress } from './move-statements.ts';
+import { recordOf } from './progress.ts';
+import type { MovePhase, MoveProgress, MoveRecord } from './progress.ts';
+import { readTableShapes } from './table-shapes.ts';
+import type { TableShape } from './table-shapes.ts';
+
+/** What moving a bucket needs. */
+export type MoveServices = Pick<
+  Services,
+  'database' | 'blobs' | 'bucketMap' | 'clock' | 'logger' | 'probe'
+> & {
+  readonly bucketMapStore: Pick<BucketMapStore, 'load' | 'replace'>;
+};
+
+/** For one statement of a move; within it transient failures are tried again. */
+export const STEP_DEADLINE_MS = 30_000;
+
+/**
+ * One delivery's work on a move. It holds a token, and every write to the target's rows checks it: when another delivery
+ * claims the move, or the bucket is not being received any more, writes throw `conflict` (retryable) and change nothing.
+ */
+export interface MoveSession {
+  readonly services: MoveServices;
+  readonly move: Move;
+  readonly token: string;
+  /** As it was when the move was claimed. */
+  readonly record: MoveRecord;
+  readonly shapes: readonly TableShape[];
+  onSource<T>(run: (shard: Shard) => Promise<T>): Promise<T>;
+  onTarget<T>(run: (shard: Shard) => Promise<T>): Promise<T>;
+  /** One transaction at the target; gives the results of `statements`. */
+  write(statements: (shard: Shard) => readonly string[]): Promise<readonly PacketResult[]>;
+}
+
+/**
+ * Claims the move for this delivery: earlier ones can write nothing any more. Throws `conflict` (retryable) when the
+ * target does not receive the bucket for this move.
+ */
+export async function openSession(services: MoveServices, move: Move): Promise<MoveSession> {
+  const token = randomUUID();
+  const onTarget = shardCall(services, move.to, () => STEP_DEADLINE_MS);
+  const record = await onTarget((shard) => claim(shard, services, move, token));
+  const shapes = await onTarget((shard) => readTableShapes(shard));
+  return createSession({ services, move, token, record, shapes }, () => STEP_DEADLINE_MS);
+}
+
+/**
+ * Claims again under a new token, if this delivery still holds the move: what it sent before and does not know the end
+ * of can write nothing any more either. `deadlineMs` is for each call of the new session.
+ */
+export async function renewSession(
+  session: MoveSession,
+  deadlineMs: () => number,
+): Promise<MoveSession> {
+  const { services, move } = session;
+  const token = randomUUID();
+  const onTarget = shardCall(services, move.to, deadlineMs);
+  const record = await onTarget((shard) => claim(shard, services, move, token, session.token));
+  return createSession({ services, move, token, record, shapes: session.shapes }, deadlineMs);
+}
+
+function claim(
+  shard: Shard,
+  services: MoveServices,
+  move: Move,
+  token: string,
+  held?: string,
+): Promise<MoveRecord> {
+  const values: SqlValue[] = [token, sqlNow(services.clock.nowMs()), move.bucket, move.id];
+  return shard.transaction(async (tx) => {
+    // A repeat after a lost answer finds its own token there.
+    const { affectedRows } =
+      held === undefined
+        ? await tx.execute(CLAIM, values)
+        : await tx.execute(RECLAIM, [...values, held]);
+    if (affectedRows !== 1 && !(await isHeldBy(tx, move, token))) throw notHeld(move);
+    const record = await readRecord(tx, move);
+    if (record === undefined) throw new BugError('a claimed move has no record');
+    return record;
+  });
+}
+
+async function isHeldBy(tx: SqlRunner, move: Move, token: string): Promise<boolean> {
+  const row = await readFence(tx, move.bucket);
+  return row.state === 'receiving' && row.token === token;
+}
+
+/** The move's record at the target. Reads without a lock. */
+export async function readRecord(
+  runner: SqlRunner,
+  move: Pick<Move, 'bucket'>,
+): Promise<MoveRecord | undefined> {
+  const [row] = await runner.select(READ_MOVE, [move.bucket]);
+  return recordOf(row);
+}
+
+/** This delivery does not hold the move, or not any more. */
+export function notHeld(move: Move): RetryableError {
+  return new RetryableError(
+    'conflict',
+    'Another delivery of this move goes on with it, or the target does not receive the bucket.',
+    { details: { moveId: move.id, bucketId: move.bucket } },
+  );
+}
+
+type SessionParts = Pick<MoveSession, 'services' | 'move' | 'token' | 'record' | 'shapes'>;
+
+function createSession(parts: SessionParts, deadlineMs: () => number): MoveSession {
+  const { services, move, token } = parts;
+  const onTarget = shardCall(services, move.to, deadlineMs);
+  return {
+    ...parts,
+    onSource: shardCall(services, move.from, deadlineMs),
+    onTarget,
+    write: (statements) =>
+      onTarget(async (shard) => {
+        const guard = assertReceiving(move.bucket, shard.literal(token));
+        try {
+          return (await shard.packet([guard, ...statements(shard)])).slice(1);
+        } catch (error) {
+          if (isFailure(error, 'assertion')) throw notHeld(move);
+          throw error;
+        }
+      }),
+  };
+}
+
+function shardCall(
+  services: MoveServices,
+  shardId: Move['from'],
+  deadlineMs: () => number,
+): <T>(run: (shard: Shard) => Promise<T>) => Promise<T> {
+  return (run) => services.database.onShard(shardId, run, { deadlineMs: deadlineMs() });
+}
+
+/** The statement that keeps the progress, for {@link MoveSession.write}. */
+export function progressStatement(
+  session: Pick<MoveSession, 'services' | 'move'>,
+  shard: Pick<Shard, 'literal'>,
+  change: { readonly phase: MovePhase; readonly progress: MoveProgress },
+): string {
+  return saveProgress({
+    bucket: session.move.bucket,
+    phase: shard.literal(change.phase),
+    progress: shard.literal(JSON.stringify(change.progress)),
+    now: shard.literal(sqlNow(session.services.clock.nowMs())),
+  });
+}

@@ -1,0 +1,203 @@
+import { randomUUID } from 'node:crypto';
+import {
+  fenceBucket,
+  giveBucketAway,
+  isGivenAway,
+  readFence,
+  takeBucketOver,
+  unfenceBucket,
+} from '../database/ownership.ts';
+import { AppError, isRetryable } from '../kernel/errors.ts';
+import { cutIntoChunks } from './digest.ts';
+import { finishMove } from './finish.ts';
+import type { MoveFinish } from './finish.ts';
+import { DEFAULT_HOLD_MS } from './model.ts';
+import type { Move, PassFigures } from './model.ts';
+import { runPass } from './pass.ts';
+import type { Pass } from './pass.ts';
+import type { MoveProgress } from './progress.ts';
+import type { DigestPart } from './row-statements.ts';
+import { openSession, progressStatement, renewSession } from './session.ts';
+import type { MoveServices, MoveSession } from './session.ts';
+
+export interface SwitchOptions {
+  /** How long the fence may hold; {@link DEFAULT_HOLD_MS} when not given. Milliseconds. */
+  readonly holdMs?: number;
+}
+
+export type SwitchOutcome =
+  | {
+      readonly kind: 'switched';
+      readonly stallMs: number;
+      readonly figures: PassFigures;
+      readonly finish: MoveFinish;
+    }
+  /** The fence was lifted and the source goes on as before; another pass and another try may do. */
+  | {
+      readonly kind: 'lifted';
+      readonly reason: LiftReason;
+      readonly fencedMs: number;
+      readonly figures: PassFigures | null;
+    }
+  /** The source does not own the bucket at the move's epoch, or is fenced already: look at the move again. */
+  | { readonly kind: 'not-fenced' };
+
+export type LiftReason =
+  /** The fence's time was over before the verification was. */
+  | 'overrun'
+  /** The sides differ although nobody can write: see the log. */
+  | 'unsettled'
+  /** Somebody lifted the fence, since its end had passed, or another delivery took the move over. */
+  | 'lost';
+
+/**
+ * The switch (ADR 0016): fence, last pass as verification of every row, decision at the source, take-over at the target;
+ * then map and certificate. Writers of the bucket wait from the fence to the take-over, which is what `stallMs` measures;
+ * no write is refused for good.
+ *
+ * Throws `conflict` (retryable) when another delivery holds the move, before anything was fenced. Whatever else it
+ * throws, the fence is lifted first, or lifts itself at its end.
+ */
+export async function switchBucket(
+  services: MoveServices,
+  move: Move,
+  options: SwitchOptions = {},
+): Promise<SwitchOutcome> {
+  const session = await openSession(services, move);
+  if (session.record.phase !== 'checking') return { kind: 'not-fenced' };
+  const parts = await cutIntoChunks(session);
+  await services.probe.reach('rebalancing.beforeFence', move.id);
+  const fence = await setFence(session, options.holdMs ?? DEFAULT_HOLD_MS);
+  if (fence === undefined) return { kind: 'not-fenced' };
+  const verdict = await underFence(session, fence, parts);
+  if (verdict.kind === 'lifted') return verdict;
+  await services.probe.reach('rebalancing.afterGiveAway', move.id);
+  const stallMs = await takeOver(session, fence);
+  await services.probe.reach('rebalancing.afterTakeOver', move.id);
+  const finish = await finishMove(services, move, { stallMs });
+  services.logger.log('info', 'rebalancing.bucket_switched', {
+    moveId: move.id,
+    bucketId: move.bucket,
+    epoch: session.record.epoch + 1,
+    stallMs,
+    rows: verdict.figures.rows,
+  });
+  return { kind: 'switched', stallMs, figures: verdict.figures, finish };
+}
+
+interface Fence {
+  readonly token: string;
+  readonly epoch: number;
+  /** Monotonic; when the fence was asked for: no writer waits for longer. */
+  readonly sentAtMs: number;
+  /** Monotonic; before anybody else may lift it, unless clocks run at different speeds: the source's row decides anyway. */
+  readonly endsAtMs: number;
+  readonly fencedAt: string;
+}
+
+/** Undefined when the source does not own the bucket at the move's epoch, or is fenced already. */
+async function setFence(session: MoveSession, holdMs: number): Promise<Fence | undefined> {
+  const { services, move, record } = session;
+  const token = randomUUID();
+  const sentAtMs = services.clock.monotonicMs();
+  const nowMs = services.clock.nowMs();
+  const fenced = await session.onSource(async (shard) => {
+    const change = { bucket: move.bucket, epoch: record.epoch, token, holdMs, nowMs };
+    if (await fenceBucket(shard, change)) return true;
+    // After a lost answer the fence may be ours all the same.
+    const row = await readFence(shard, move.bucket);
+    return row.state === 'fenced' && row.token === token;
+  });
+  if (!fenced) return undefined;
+  // Counted from the granted lock, as the server does; a slow answer only makes it end earlier for us.
+  const endsAtMs = sentAtMs + holdMs;
+  const fencedAt = new Date(nowMs).toISOString();
+  return { token, epoch: record.epoch, sentAtMs, endsAtMs, fencedAt };
+}
+
+type Verdict =
+  | { readonly kind: 'decided'; readonly figures: PassFigures }
+  | Extract<SwitchOutcome, { kind: 'lifted' }>;
+
+/** From the fence to the decision; on every way out but that one the fence is lifted. */
+async function underFence(
+  session: MoveSession,
+  fence: Fence,
+  parts: readonly DigestPart[],
+): Promise<Verdict> {
+  const { clock, probe } = session.services;
+  let figures: PassFigures | null = null;
+  try {
+    await probe.reach('rebalancing.afterFence', session.move.id);
+    // Writes of before the fence whose end nobody knows (a connection that broke, another delivery) must not come
+    // after the verification; under the new token none of them can.
+    const held = await renewSession(session, () =>
+      Math.max(1, Math.ceil(fence.endsAtMs - clock.monotonicMs())),
+    );
+    const pass = await runPass(held, parts);
+    figures = pass.figures;
+    if (figures.chunksUnsettled > 0) return await lift(session, fence, figures, 'unsettled');
+    await recordVerification(held, fence, pass);
+    await probe.reach('rebalancing.beforeGiveAway', session.move.id);
+    const { move } = session;
+    const change = { bucket: move.bucket, epoch: fence.epoch, token: fence.token, to: move.to };
+    const given = await held.onSource((shard) =>
+      giveBucketAway(shard, { ...change, nowMs: clock.nowMs() }),
+    );
+    return given ? { kind: 'decided', figures } : await lift(session, fence, figures, 'lost');
+  } catch (error) {
+    const late = clock.monotonicMs() >= fence.endsAtMs;
+    const verdict = await lift(session, fence, figures, late ? 'overrun' : 'lost');
+    const told = late || (error instanceof AppError && error.code === 'conflict');
+    if (verdict.kind === 'decided' || (told && isRetryable(error))) return verdict;
+    throw error;
+  }
+}
+
+/** What was verified, kept before the decision: a certificate can then be made whoever finishes the move. */
+async function recordVerification(held: MoveSession, fence: Fence, pass: Pass): Promise<void> {
+  const { progress: before } = held.record;
+  const progress: MoveProgress = {
+    ...before,
+    verified: {
+      tables: [...pass.tables],
+      rowsRepaired: pass.figures.rowsDiffering,
+      fencedAt: fence.fencedAt,
+      verifiedAt: new Date(held.services.clock.nowMs()).toISOString(),
+    },
+  };
+  await held.write((shard) => [progressStatement(held, shard, { phase: 'checking', progress })]);
+}
+
+/** Lifts our fence; if the decision was made after all (its answer was lost), says so. */
+async function lift(
+  session: MoveSession,
+  fence: Fence,
+  figures: PassFigures | null,
+  reason: LiftReason,
+): Promise<Verdict> {
+  const { services, move } = session;
+  const { clock, logger, probe } = services;
+  await probe.reach('rebalancing.beforeLift', move.id);
+  const { epoch, token } = fence;
+  const source = await session.onSource(async (shard) => {
+    await unfenceBucket(shard, { bucket: move.bucket, epoch, token, nowMs: clock.nowMs() });
+    return await readFence(shard, move.bucket);
+  });
+  if (figures !== null && isGivenAway(source, { epoch, to: move.to })) {
+    return { kind: 'decided', figures };
+  }
+  const fencedMs = Math.round(clock.monotonicMs() - fence.sentAtMs);
+  const fields = { moveId: move.id, bucketId: move.bucket, reason, fencedMs, ...figures };
+  logger.log('warn', 'rebalancing.fence_lifted', fields);
+  return { kind: 'lifted', reason, fencedMs, figures };
+}
+
+/** Makes the target the owner; how long writers waited, milliseconds. */
+async function takeOver(session: MoveSession, fence: Fence): Promise<number> {
+  const { move, services } = session;
+  const change = { bucket: move.bucket, epoch: fence.epoch, nowMs: services.clock.nowMs() };
+  // False when a caller that was waiting has done it.
+  await session.onTarget((shard) => takeBucketOver(shard, change));
+  return Math.round(services.clock.monotonicMs() - fence.sentAtMs);
+}
