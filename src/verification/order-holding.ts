@@ -122,7 +122,10 @@ export function walkOn(walk: Walk, found: Holding): WalkStep {
   switch (walk.expected) {
     case 'target':
       // Locked at its source: its target must not show it yet. A stranger's order of the same id is none of ours.
-      return isVisible(found) && isSameOrder(start, found) && isHeldFor(found, walk.userId)
+      return isVisible(start) &&
+        isVisible(found) &&
+        isSameOrder(start, found) &&
+        isHeldFor(found, walk.userId)
         ? wrong('visible-twice')
         : FITS;
     case 'source':

@@ -10,6 +10,8 @@ export interface Word {
   readonly bucket: number;
   readonly state: string;
   readonly epoch: number;
+  /** Of a bucket that has gone: where to. */
+  readonly movedTo: number | null;
 }
 
 /** What is to be said of one bucket. */
@@ -24,8 +26,9 @@ export interface BucketState {
 }
 
 /**
- * Judges all buckets. A fenced bucket has its owner still, until its target owns it at a higher epoch. The map may differ
- * while it lists a move of the bucket. Shards answer at different moments: a problem is a reason to look again.
+ * Judges all buckets. A fenced bucket has its owner still. While the map lists a move of a bucket it may name the other
+ * shard, and for a moment nobody owns it: the source has let it go and the target does not have it yet (ADR 0016). Shards
+ * answer at different moments: a problem is a reason to look again.
  */
 export function judgeOwnership(
   words: readonly Word[],
@@ -43,6 +46,7 @@ export function judgeOwnership(
     const moving = moves.has(bucket);
     const fenced = owner?.state === 'fenced';
     const base = { bucket, owner: owner?.shard ?? null, fenced, moving };
+    if (moving && problem?.name === 'no-owner') return { ...base, problem: null };
     if (owner === undefined || problem !== null || moving) return { ...base, problem };
     const [shard, epoch] = [map.assignment[bucket], map.epochs[bucket]];
     if (shard !== owner.shard) {
@@ -75,13 +79,16 @@ function judgeOwner(words: readonly Word[]): {
   if (owner === undefined) return wrong('no-owner');
   const rivals = owned.length > 0 ? owned.length : fenced.length;
   if (rivals > 1) return wrong('several-owners');
-  const late = words.some((word) => isPast(word) && word !== owner && word.epoch >= owner.epoch);
+  const late = words.some((word) => isLater(word, owner));
   return late ? wrong('epoch-is-not-the-highest', owner) : { owner, problem: null };
 }
 
-/** Owned it once: every later owner has a higher epoch. */
-function isPast({ state }: Word): boolean {
-  return state === 'fenced' || state === 'gone';
+/** A former owner has a lower epoch; one that has let the bucket go carries the next owner's (ADR 0016). */
+function isLater(word: Word, owner: Word): boolean {
+  if (word === owner) return false;
+  if (word.state === 'fenced') return word.epoch >= owner.epoch;
+  if (word.state !== 'gone') return false;
+  return word.epoch > owner.epoch || (word.epoch === owner.epoch && word.movedTo !== owner.shard);
 }
 
 /** The words of all shards and the map of now. Throws `shard-unavailable` when one does not answer. */
@@ -102,6 +109,7 @@ export async function readOwnership(services: VerificationServices): Promise<Buc
         bucket: Number(row['bucket']),
         state: String(row['state']),
         epoch: Number(row['epoch']),
+        movedTo: row['moved_to'] === null ? null : Number(row['moved_to']),
       }));
     },
   );
