@@ -3,10 +3,9 @@ import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { BlobServiceClient } from '@azure/storage-blob';
 import { QueueServiceClient } from '@azure/storage-queue';
-import { createConnection } from 'mysql2/promise';
 import { type HostProcess, startHostProcess } from '../../local/host-process.ts';
 import type { ShardConnection } from '../../local/shards/settings.ts';
-import { createTestDatabases, type TestDatabases } from './cluster.ts';
+import { createTestDatabases, queryShard, type TestDatabases } from './cluster.ts';
 import type { Faults } from './faults/faults.ts';
 import { FOLDER_SETTING } from './faults/plan.ts';
 import { createHttpClient, type HttpClient, until } from './http.ts';
@@ -151,31 +150,4 @@ async function emptyStorage(connectionString: string): Promise<void> {
   for await (const container of blobs.listContainers()) await blobs.deleteContainer(container.name);
   const queues = QueueServiceClient.fromConnectionString(connectionString);
   for await (const queue of queues.listQueues()) await queues.deleteQueue(queue.name);
-}
-
-async function queryShard(
-  databases: TestDatabases,
-  shard: number,
-  text: string,
-  values: readonly unknown[],
-): Promise<Record<string, unknown>[]> {
-  const settings = databases.shards[shard];
-  if (settings === undefined) throw new Error(`there is no shard ${shard}`);
-  const { host, port, user, password, database } = settings;
-  const connection = await createConnection({
-    host,
-    port,
-    user,
-    password,
-    database,
-    supportBigNumbers: true,
-    bigNumberStrings: true,
-    dateStrings: true,
-  });
-  try {
-    const [rows] = await connection.query(text, [...values]);
-    return rows as Record<string, unknown>[];
-  } finally {
-    await connection.end();
-  }
 }

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createConnection } from 'mysql2/promise';
+import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import { inject } from 'vitest';
 import type { Engine } from '../../local/shards/binaries/versions.ts';
 import { ADMIN_USER, databaseGrant } from '../../local/shards/servers/server-options.ts';
@@ -79,6 +79,37 @@ export async function asAdmin(
   const connection = await createConnection({ host, port, user: ADMIN_USER, password });
   try {
     for (const statement of statements) await connection.query(statement);
+  } finally {
+    await connection.end();
+  }
+}
+
+/**
+ * Runs a statement on one shard as the application's user, past the application; its rows, none of a write. Numbers beyond
+ * 2^53 and times come as text.
+ */
+export async function queryShard(
+  databases: Pick<TestDatabases, 'shards'>,
+  shard: number,
+  text: string,
+  values: readonly unknown[] = [],
+): Promise<Record<string, unknown>[]> {
+  const settings = databases.shards[shard];
+  if (settings === undefined) throw new Error(`there is no shard ${shard}`);
+  const { host, port, user, password, database } = settings;
+  const connection = await createConnection({
+    host,
+    port,
+    user,
+    password,
+    database,
+    supportBigNumbers: true,
+    bigNumberStrings: true,
+    dateStrings: true,
+  });
+  try {
+    const [result] = await connection.query<RowDataPacket[]>(text, [...values]);
+    return Array.isArray(result) ? result : [];
   } finally {
     await connection.end();
   }

@@ -76,7 +76,8 @@ export async function createRevenueWorld(database: ShardedDatabase): Promise<Rev
         const time = toSqlDatetime(createdAt as Timestamp);
         return `(${bucket}, ${nextId}, ${bucket + 1}, ${cents}, '${time}')`;
       });
-      await write(shard, `INSERT INTO orders VALUES ${rows.join(', ')}`);
+      const columns = 'bucket, order_id, user_id, amount_cents, created_at';
+      await write(shard, `INSERT INTO orders (${columns}) VALUES ${rows.join(', ')}`);
     }
     orders.push(...added);
   };

@@ -1,18 +1,19 @@
-import { createConnection, type RowDataPacket } from 'mysql2/promise';
 import type { Probe, ProbePoint } from '../../src/kernel/probe.ts';
 import type { BucketId, OrderId, ShardId, UserId } from '../../src/kernel/ids.ts';
 import { fenceBucket, unfenceBucket } from '../../src/database/ownership.ts';
 import { durableClientInput } from '../../src/durable/client.ts';
 import { ordersRoutes } from '../../src/orders/http.ts';
+import { ordersDurable } from '../../src/orders/sagas.ts';
 import { sagasDurable } from '../../src/sagas/record.ts';
 import type { Services } from '../../src/services.ts';
 import { bucketOf } from '../../src/sharding/hash.ts';
 import { SHARDED_TABLES } from '../../src/sharding/sharded-tables.ts';
 import { usersRoutes } from '../../src/users/http.ts';
 import { usersDurable } from '../../src/users/sagas.ts';
-import { createTestDatabases, type TestDatabases } from './cluster.ts';
+import { createTestDatabases, queryShard, type TestDatabases } from './cluster.ts';
 import { createFakeServices } from './fake-services.ts';
 import { createInlineSagas, type InlineSagas } from './inline-sagas.ts';
+import type { RecordingLogger } from './recording-logger.ts';
 import { createRouteCaller } from './route-caller.ts';
 import { createTestInstance, testConfig, type TestMap } from './test-database.ts';
 
@@ -23,6 +24,8 @@ export interface SliceApp {
   readonly databases: TestDatabases;
   readonly services: Services;
   readonly map: TestMap;
+  /** What the database layer logged. */
+  readonly databaseLog: RecordingLogger;
   readonly call: ReturnType<typeof createRouteCaller>;
   /** The orchestrations, run in this process. */
   readonly sagas: InlineSagas;
@@ -63,7 +66,7 @@ export async function startSliceApp(
       nextOrderId: () => Promise.resolve(String((nextId += 1n)) as OrderId),
     },
   };
-  const sagas = createInlineSagas(services, [sagasDurable, usersDurable]);
+  const sagas = createInlineSagas(services, [sagasDurable, usersDurable, ordersDurable]);
   const call = createRouteCaller(services, [...usersRoutes, ...ordersRoutes], {
     input: durableClientInput,
     clientOf: () => sagas.client,
@@ -80,11 +83,12 @@ export async function startSliceApp(
     );
   };
   const rows: SliceApp['rows'] = (shard, text, values = []) =>
-    onConnection(databases, shard, text, values);
+    queryShard(databases, shard, text, values);
   const app: SliceApp = {
     databases,
     services,
     map: instance.map,
+    databaseLog: instance.logger,
     call,
     sagas,
     onProbe: () => undefined,
@@ -119,33 +123,6 @@ export async function startSliceApp(
     },
   };
   return app;
-}
-
-async function onConnection(
-  databases: TestDatabases,
-  shard: number,
-  text: string,
-  values: readonly unknown[],
-): Promise<readonly Row[]> {
-  const settings = databases.shards[shard];
-  if (settings === undefined) throw new Error(`there is no shard ${shard}`);
-  const { host, port, user, password, database } = settings;
-  const connection = await createConnection({
-    host,
-    port,
-    user,
-    password,
-    database,
-    supportBigNumbers: true,
-    bigNumberStrings: true,
-    dateStrings: true,
-  });
-  try {
-    const [result] = await connection.query<RowDataPacket[]>(text, [...values]);
-    return Array.isArray(result) ? result : [];
-  } finally {
-    await connection.end();
-  }
 }
 
 /** Emails whose buckets lie on `shard` of three by the initial map; `name` keeps those of different tests apart. */
