@@ -41,7 +41,10 @@ export async function startVerification(
   return verificationId;
 }
 
-/** How far a run is, and its result; `latest` is the one that was started last. Undefined when there is none. */
+/**
+ * How far a run is, and its result; `latest` is the one that was started last. Undefined when there is none. One that was
+ * accepted but never started is started now.
+ */
 export async function describeVerification(
   services: Pick<Services, 'blobs'>,
   client: OrchestrationClient,
@@ -55,6 +58,9 @@ export async function describeVerification(
   const result = await store.readResult(id);
   if (result !== undefined) return result;
   const instance = await client.status(verificationOrchestration, id);
+  if (instance === undefined && (await findLast(store)) === id) {
+    await client.ensureStarted(verificationOrchestration, id, { verificationId: id });
+  }
   const { chunks, lanes } = instance?.status ?? { chunks: 0, lanes: 0 };
   const chunksDone = await countDone(client, id, lanes);
   // It may have ended since the first look.
