@@ -2,12 +2,13 @@
  * The ledger: one row per saga and step, in the bucket of the step's effect. Every statement takes the fence (shared
  * lock on the ownership row) and the ledger row (exclusive, also when it is a duplicate) in one round trip, and comes
  * first in the transaction of the effect: two deliveries at once wait for each other here, never behind an effect, and
- * no lock is upgraded, so they do not deadlock (0 of 1 920 deliveries, 32 at once, on either engine). Only
- * when the first of three or more is rolled back InnoDB leaves those who wait for its row with gap locks in each other's
- * way; the victims are told "contention" and tried again by `onOwner` within milliseconds. Affected 0: not the owner.
+ * no lock is upgraded, so they do not deadlock (none in 1 920 deliveries, 32 at once, on either engine).
  *
- * `insertId` tells what was there, 0: nothing. See FACTS-mysql 3 for the form. Every delivery refreshes the row's time: it
- * is kept for the retention time after the last one.
+ * Only when one of three or more is rolled back InnoDB leaves those who wait for its row with gap locks that stand in
+ * each other's way; the victims meet "contention", and `onOwner` tries them again within milliseconds.
+ *
+ * Affected 0: not the owner. `insertId` tells what was there, 0: nothing. See FACTS-mysql 3 for the form. Every delivery
+ * refreshes the row's time: it is kept for the retention time after the last one.
  */
 function enter(state: 'done' | 'undone' | 'sealed', stateIfDone: string): string {
   return `

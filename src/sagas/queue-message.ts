@@ -10,7 +10,6 @@ const deferral = z.strictObject({
   firstSeenAt: z.iso.datetime(),
   attempt: z.int().min(1),
 });
-export type Deferral = z.infer<typeof deferral>;
 
 const envelope = z.strictObject({
   kind: z.string(),

@@ -64,7 +64,7 @@ export interface SagaSubmission<Input, Output> {
   readonly local?: LocalSaga<Input, Output>;
   /** Write a local success into the journal also when the id is fresh: it is told to the caller. */
   readonly recorded?: boolean;
-  /** How long to wait for the end of a saga that was started, milliseconds. */
+  /** How long this call may wait for the end, what comes before included, milliseconds. */
   readonly waitMs: number;
 }
 
@@ -94,6 +94,7 @@ export async function submitSaga<Input, Output>(
     client,
     submission,
     deadline: startDeadline(services.clock, services.config.REQUEST_DEADLINE_MS),
+    waitUntilMs: services.clock.monotonicMs() + submission.waitMs,
   };
   const begun = submission.identified ? await begin(run) : NEW;
   const replayed = begun.kind === 'known';
@@ -120,6 +121,8 @@ interface Run<Input, Output> {
   readonly client: OrchestrationClient;
   readonly submission: SagaSubmission<Input, Output>;
   readonly deadline: Deadline;
+  /** Monotonic. */
+  readonly waitUntilMs: number;
 }
 
 function begin<Input, Output>({
@@ -174,7 +177,7 @@ async function goBySaga<Input, Output>(
   replayed: boolean,
 ): Promise<Submitted<Output>> {
   const { services, client, submission } = run;
-  const { saga, sagaId, input, identified, waitMs } = submission;
+  const { saga, sagaId, input, identified } = submission;
   if (!identified) await begin(run);
   await services.probe.reach('sagas.beforeStart', sagaId);
   const deadlineMs = services.config.SAGA_DEADLINE_MS;
@@ -186,7 +189,7 @@ async function goBySaga<Input, Output>(
     if (error instanceof PermanentError) await recordUnstarted(services, run.submission, error);
     throw error;
   }
-  const ended = await waitForEnd(services, sagaId, waitMs);
+  const ended = await waitForEnd(services, sagaId, run.waitUntilMs);
   if (ended === undefined) return { kind: 'running' };
   return { ...answerOf(saga, ended), replayed };
 }

@@ -11,16 +11,15 @@ const PAUSE_FACTOR = 1.5;
 const LONGEST_PAUSE_MS = 250;
 
 /**
- * The saga's row once it has ended, or undefined when it has not after `waitMs`. A journal that does not answer is asked
- * again: the saga goes on without it.
+ * The saga's row once it has ended, or undefined when it has not by `untilMs` (monotonic). A journal that does not answer
+ * is asked again: the saga goes on without it.
  */
 export async function waitForEnd(
   services: Pick<Services, 'clock' | 'config' | 'database' | 'logger'>,
   sagaId: SagaId,
-  waitMs: number,
+  untilMs: number,
 ): Promise<EndedRecord | undefined> {
   const { clock, logger } = services;
-  const untilMs = clock.monotonicMs() + waitMs;
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs *= PAUSE_FACTOR) {
     const leftMs = untilMs - clock.monotonicMs();
     if (leftMs <= 0) return undefined;

@@ -5,6 +5,7 @@ import { PermanentError, RetryableError } from '../../../src/kernel/errors.ts';
 import type { Timestamp } from '../../../src/kernel/time.ts';
 import type { SagaRecord } from '../../../src/sagas/model.ts';
 import type { SagaModule } from '../../../src/sagas/modules.ts';
+import { sagasRoutes } from '../../../src/sagas/http.ts';
 import type { SagaId } from '../../../src/sagas/saga-id.ts';
 import { getSaga, replyOf, sagaStatusSchema } from '../../../src/sagas/status.ts';
 import { createFakeServices } from '../../support/fake-services.ts';
@@ -116,5 +117,16 @@ describe('GET /api/sagas/{sagaId}', () => {
 
   test('a bug is not hidden', async () => {
     await expect(ask(RUNNING, () => Promise.reject(new TypeError('oops')))).rejects.toThrow('oops');
+  });
+});
+
+describe('the kinds of an app', () => {
+  const named = (kind: string, step: string): SagaModule =>
+    ({ definition: { kind, steps: [{ name: step }] } }) as unknown as SagaModule;
+
+  test('are told apart, and leave the name of local transactions alone', () => {
+    expect(sagasRoutes([named('a', 'one'), named('b', 'one')])).toHaveLength(1);
+    expect(() => sagasRoutes([named('a', 'one'), named('a', 'two')])).toThrow('one kind');
+    expect(() => sagasRoutes([named('a', 'local')])).toThrow('called local');
   });
 });
