@@ -12,6 +12,7 @@ import { createJsonLogger } from './kernel/logger.ts';
 import { openApiRoute, operationsRoutes } from './operations/http.ts';
 import { ordersRoutes } from './orders/http.ts';
 import { transfersPurger } from './orders/purge-transfers.ts';
+import { ordersDurable, ordersSagaModules, ordersSettlers } from './orders/sagas.ts';
 import { revenueDurable } from './revenue/activities.ts';
 import { revenueRoutes } from './revenue/http.ts';
 import { sagasRoutes } from './sagas/http.ts';
@@ -25,11 +26,13 @@ import { checkAtStart } from './start-checks.ts';
 import { usersRoutes } from './users/http.ts';
 import { directoryPurger } from './users/purge-directory.ts';
 import { usersDurable, usersSagaModules, usersSettlers } from './users/sagas.ts';
+import { verificationDurable } from './verification/activities.ts';
+import { verificationRoutes } from './verification/http.ts';
 
 /** What the slices bring for sagas. */
 const sagas: SweepParts = {
-  modules: [...usersSagaModules],
-  settlers: [...usersSettlers],
+  modules: [...usersSagaModules, ...ordersSagaModules],
+  settlers: [...usersSettlers, ...ordersSettlers],
   purgers: [directoryPurger, transfersPurger],
 };
 
@@ -62,6 +65,7 @@ export function composeApp(tools: ServiceTools = {}): void {
     ...poisonRoutes,
     ...sagasRoutes(sagas.modules),
     ...sagaOperationsRoutes(sagas),
+    ...verificationRoutes,
     openApiRoute(() => routes),
   ];
   registerRoutes(app, services, routes, {
@@ -73,6 +77,8 @@ export function composeApp(tools: ServiceTools = {}): void {
     revenueDurable,
     sagasDurable,
     usersDurable,
+    ordersDurable,
+    verificationDurable,
   ]);
   registerOrdersQueue(app, services);
   registerSagasQueue(app, services, sagas.modules);
