@@ -3,7 +3,7 @@ import type { ShardedDatabase } from '../../src/database/contracts.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { revenueTotal } from '../../src/revenue/total.ts';
 import { bucketOf } from '../../src/sharding/hash.ts';
-import { createRandom } from '../support/random.ts';
+import { createRandom, type Random } from '../support/random.ts';
 import { startSliceApp, userIdsOnShard, type SliceApp } from '../support/slice-app.ts';
 import { createTransferWorld, type TransferWorld } from '../support/transfers.ts';
 
@@ -88,7 +88,8 @@ describe.each([
       const allowed = ['200 completed', '404 order-not-found', '409 order-conflict'];
       expect(Object.keys(counts).filter((key) => !allowed.includes(key))).toEqual([]);
       expect(counts['200 completed']).toBeGreaterThan(0);
-      if (kind === 'identical') expect(counts['200 completed']).toBe(1);
+      const most = kind === 'identical' ? 1 : AT_ONCE;
+      expect(counts['200 completed']).toBeLessThanOrEqual(most);
       await app.sagas.settled();
       const isThere = (counts['200 completed'] ?? 0) % 2 === 1;
       expect(await world.holders(orderId, USERS)).toEqual([isThere ? to : from]);
@@ -167,48 +168,65 @@ function bound(database: ShardedDatabase): ShardedDatabase {
   };
 }
 
+interface KnownOrder {
+  readonly body: Readonly<Record<string, unknown>> & { readonly amountCents: number };
+  readonly orderId: string;
+  readonly first: string;
+  holder: string;
+}
+
+/** Orders as they must be, changed along with the app. */
+function createModel(random: Random) {
+  const pick = <T>(list: readonly T[]): T => list[random.below(list.length)] as T;
+  const orders: KnownOrder[] = [];
+  return {
+    orders,
+    place: async (): Promise<void> => {
+      const first = pick(USERS);
+      const orderId = String((nextOrder += 1));
+      const time = random.below(2) === 0 ? {} : { createdAt: '2026-05-06T07:08:09.010Z' };
+      const body = { orderId, amountCents: 1 + random.below(10_000), ...time };
+      expect((await app.place(first, body)).status).toBe(201);
+      orders.push({ body, orderId, first, holder: first });
+    },
+    repeat: async (): Promise<void> => {
+      const { first, body } = pick(orders);
+      const repeat = await app.place(first, body);
+      expect([repeat.status, repeat.json['userId']]).toEqual([200, first]);
+    },
+    transfer: async (): Promise<void> => {
+      const order = pick(orders);
+      const from = random.below(5) === 0 ? pick(USERS) : order.holder;
+      const to = pick(USERS);
+      const moved = await world.transfer(order.orderId, [from, to]);
+      const others = from === order.holder ? 200 : 404;
+      expect([moved.status, from, to]).toEqual([from === to ? 400 : others, from, to]);
+      if (moved.status === 200) order.holder = to;
+    },
+  };
+}
+
 test('any sequence of placements, transfers and repeats keeps every order once', async () => {
   const random = createRandom();
   console.log(`SEED=${random.seed}`);
-  const pick = <T>(list: readonly T[]): T => list[random.below(list.length)] as T;
   const before = await totals();
-  const orders: {
-    readonly body: Record<string, unknown>;
-    readonly first: string;
-    holder: string;
-  }[] = [];
-  let cents = 0n;
+  const model = createModel(random);
+  await model.place();
   for (let step = 0; step < 250; step += 1) {
-    const order = orders.length === 0 || random.below(6) === 0 ? undefined : pick(orders);
-    if (order === undefined) {
-      const first = pick(USERS);
-      const amountCents = 1 + random.below(10_000);
-      const timed = random.below(2) === 0 ? {} : { createdAt: '2026-05-06T07:08:09.010Z' };
-      const body = { orderId: String((nextOrder += 1)), amountCents, ...timed };
-      expect((await app.place(first, body)).status).toBe(201);
-      orders.push({ body, first, holder: first });
-      cents += BigInt(amountCents);
-      continue;
-    }
-    const orderId = String(order.body['orderId']);
-    if (random.below(3) === 0) {
-      const repeat = await app.place(order.first, order.body);
-      expect([repeat.status, repeat.json['userId']]).toEqual([200, order.first]);
-      continue;
-    }
-    const from = random.below(5) === 0 ? pick(USERS) : order.holder;
-    const to = pick(USERS);
-    const moved = await world.transfer(orderId, [from, to]);
-    const expected = from === to ? 400 : from === order.holder ? 200 : 404;
-    expect([moved.status, from, to]).toEqual([expected, from, to]);
-    if (moved.status === 200) order.holder = to;
+    const choice = random.below(6);
+    if (choice === 0) await model.place();
+    else if (choice < 3) await model.repeat();
+    else await model.transfer();
   }
-  for (const { body, holder } of orders) {
-    expect(await world.holders(String(body['orderId']), USERS)).toEqual([holder]);
+  for (const { orderId, holder } of model.orders) {
+    expect(await world.holders(orderId, USERS)).toEqual([holder]);
   }
   const after = await totals();
-  expect(after.orders - before.orders).toBe(orders.length);
-  expect(after.cents - before.cents).toBe(cents);
+  const cents = model.orders.reduce((sum, { body }) => sum + BigInt(body.amountCents), 0n);
+  expect([after.orders - before.orders, after.cents - before.cents]).toEqual([
+    model.orders.length,
+    cents,
+  ]);
 });
 
 async function totals(): Promise<{ readonly orders: number; readonly cents: bigint }> {
