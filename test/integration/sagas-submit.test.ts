@@ -1,11 +1,13 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { PermanentError, RetryableError } from '../../src/kernel/errors.ts';
 import type { BucketId } from '../../src/kernel/ids.ts';
+import { sagasRoutes } from '../../src/sagas/http.ts';
 import { isEnded } from '../../src/sagas/model.ts';
 import { sagaIdAt, sagaIdOfKey, type SagaId } from '../../src/sagas/saga-id.ts';
 import type { Submitted } from '../../src/sagas/submit.ts';
 import { moveBucketRows } from '../support/ledger-world.ts';
 import { createRandom } from '../support/random.ts';
+import { createRouteCaller } from '../support/route-caller.ts';
 import {
   createDyingProcess,
   startSubmitWorld,
@@ -195,6 +197,46 @@ describe('one request', () => {
     });
     expect(reads).toBeGreaterThan(6);
   });
+});
+
+test('GET /api/sagas/{sagaId} shows what is written down', async () => {
+  const client = { ...world.sagas.client, status: () => Promise.resolve(undefined) };
+  const durable = { input: { type: 'test', name: 'test' }, clientOf: () => client };
+  const call = createRouteCaller(world.services, sagasRoutes([world.module]), durable);
+  const get = (sagaId: string) => call('sagas-get', { params: { sagaId } });
+  const [done, running, refused] = [foreignId(), foreignId(), foreignId()];
+  await world.submit({ sagaId: done, input: APART });
+  expect((await get(done)).json).toMatchObject({
+    sagaId: done,
+    kind: 'pair',
+    status: 'completed',
+    attention: false,
+    steps: [
+      { name: 'take', state: 'done', attempts: 1 },
+      { name: 'keep', state: 'done', attempts: 1 },
+    ],
+    outcome: { value: { note: 'apart', of: done } },
+  });
+  const silent = { ...client, ensureStarted: () => Promise.resolve('exists' as const) };
+  await world.submit({ sagaId: running, input: APART, waitMs: 0, client: silent });
+  expect((await get(running)).json).toMatchObject({
+    status: 'running',
+    steps: [
+      { name: 'take', state: 'pending', attempts: 0 },
+      { name: 'keep', state: 'pending', attempts: 0 },
+    ],
+    finishedAt: null,
+  });
+  world.refuse = taken;
+  await expect(world.submit({ sagaId: refused, input: TOGETHER })).rejects.toThrow('Taken.');
+  const error = { code: 'email-taken', message: 'Taken.' };
+  expect((await get(refused)).json).toMatchObject({
+    status: 'compensated',
+    steps: [{ name: 'local', state: 'failed', attempts: 1, lastError: error }],
+    outcome: { error },
+  });
+  expect(await get('nothing')).toMatchObject({ status: 404, json: { code: 'not-found' } });
+  expect((await get('no%20id')).status).toBe(400);
 });
 
 describe('buckets that move', () => {
