@@ -1,64 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import type { SagaDefinition, SagaStep } from '../../../src/durable/saga/definition.ts';
+import type { SagaDefinition } from '../../../src/durable/saga/definition.ts';
 import { OPERATOR_EVENT, OPERATOR_VERBS } from '../../../src/durable/saga/record.ts';
 import { sagaView, type SagaOutcome } from '../../../src/durable/saga/view.ts';
 import { createRandom, type Random } from '../../support/random.ts';
+import { expectWhole, randomPlan } from './saga-checks.ts';
 import { driveSaga } from './saga-drive.ts';
 import { FAULTS, QUICK, SagaWorld, sagaOf, type Fault, type Plan } from './saga-world.ts';
 
 const seed = createRandom().seed;
 const CASES = 150;
-
-/** All or nothing, once, in order: what must hold of any world in which a saga has ended. */
-function expectWhole(
-  saga: SagaDefinition<unknown, unknown>,
-  world: SagaWorld,
-  outcome: SagaOutcome,
-): void {
-  expect(world.problems).toEqual([]);
-  const pivotDone = world.log.includes('run pivot');
-  expect(outcome.kind).toBe(pivotDone ? 'completed' : 'compensated');
-  const undone = world.log.filter((entry) => entry.startsWith('undo '));
-  const reverse = saga.steps.map(({ name }) => `undo ${name}`).reverse();
-  expect(undone).toEqual(pivotDone ? [] : reverse.filter((entry) => undone.includes(entry)));
-  const effects = (of: (step: SagaStep) => number) =>
-    saga.steps.map((step) => `${step.name} ${of(step)}`);
-  expect(effects(({ name }) => world.effectOf(name))).toEqual(
-    effects((step) =>
-      pivotDone ? (wasSkipped(world, step) ? 0 : 1) : Number(wasLeft(world, step)),
-    ),
-  );
-  expect(world.records.at(-1)?.outcome).toEqual(outcome);
-}
-
-/** An operator's word was followed, and the ledger bears it out. */
-function wasSkipped(world: SagaWorld, { name, role }: SagaStep): boolean {
-  const followed = world.records.some(({ verb }) => verb?.state === 'applied');
-  return role === 'retriable' && followed && world.ledger.get(name)?.state === 'sealed';
-}
-
-function wasLeft(world: SagaWorld, { name }: SagaStep): boolean {
-  return world.abandoned.has(name);
-}
-
-function randomPlan(
-  random: Random,
-  saga: SagaDefinition<unknown, unknown>,
-  faults: readonly Fault[],
-  most: number,
-): Plan {
-  const plan: Record<string, Fault[]> = {};
-  for (const { name } of saga.steps) {
-    for (const verb of ['run', 'undo', 'seal', 'abandon']) {
-      const count = random.next() < 0.5 ? 0 : random.below(most + 1);
-      plan[`${name}/${verb}`] = Array.from(
-        { length: count },
-        () => faults[random.below(faults.length)] ?? 'ok',
-      );
-    }
-  }
-  return plan;
-}
 
 const randomSaga = (random: Random) => sagaOf({ before: random.below(6), after: random.below(5) });
 
