@@ -39,7 +39,7 @@ export async function registerUser(
     const identity = await newIdentity(services, registrant);
     const isMade = registrant.userId === undefined;
     const unique = isMade ? identity.userId : await services.ids.nextUserId();
-    return await submit(services, client, {
+    return await submitFirst(services, client, {
       sagaId: sagaIdAt(home, unique),
       identified: false,
       registration: { ...identity, email: registrant.email },
@@ -54,7 +54,7 @@ export async function registerUser(
     registration: { ...identity, email: registrant.email },
     deadline,
   };
-  if (isNew) return await submit(services, client, submission);
+  if (isNew) return await submitFirst(services, client, submission);
   return await repeat(services, client, submission);
 }
 
@@ -65,13 +65,20 @@ interface Submission {
   readonly deadline: Deadline;
 }
 
-async function submit(
+async function submitFirst(
   services: Services,
   client: OrchestrationClient,
   submission: Submission,
 ): Promise<Registered> {
-  const { sagaId, identified, registration, deadline } = submission;
   await refuseTaken(services, submission);
+  return await submit(services, client, submission);
+}
+
+async function submit(
+  services: Services,
+  client: OrchestrationClient,
+  { sagaId, identified, registration, deadline }: Submission,
+): Promise<Registered> {
   const submitted = await submitSaga(services, client, {
     saga: registerUserSaga,
     sagaId,

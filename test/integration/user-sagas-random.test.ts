@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { assertNever } from '../../src/kernel/exhaustive.ts';
 import type { Email } from '../../src/users/email.ts';
 import { createRandom, type Random } from '../support/random.ts';
 import { startSliceApp, type SliceApp } from '../support/slice-app.ts';
@@ -68,8 +69,11 @@ async function advance(saga: Saga): Promise<void> {
       expect(await deliver(does.release)).toBe('done');
       saga.phase = 'completed';
       return;
-    default:
+    case 'completed':
+    case 'undone':
       return;
+    default:
+      assertNever(saga.phase);
   }
 }
 

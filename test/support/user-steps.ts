@@ -27,12 +27,12 @@ export interface Party {
 
 /** One change-email saga, a step at a time; each tells the kind of its answer, and the code of a failure. */
 export interface Changing {
-  reserve(): Promise<string>;
-  undoReserve(): Promise<string>;
-  update(): Promise<string>;
-  sealUpdate(): Promise<string>;
-  confirm(): Promise<string>;
-  release(): Promise<string>;
+  readonly reserve: () => Promise<string>;
+  readonly undoReserve: () => Promise<string>;
+  readonly update: () => Promise<string>;
+  readonly sealUpdate: () => Promise<string>;
+  readonly confirm: () => Promise<string>;
+  readonly release: () => Promise<string>;
 }
 
 /** Kind of the answer, and the code of a refusal or failure. */
