@@ -118,3 +118,64 @@ describe('GET /api/users/{userId}/orders', () => {
     expect(reply.json['code']).toBe('order-not-found');
   });
 });
+
+describe('POST /api/orders/{orderId}/transfer', () => {
+  /** Ids of four users: two of one shard, one of another, and their order. */
+  const [from, sameShard, otherShard] = ['1001', '2002', '3003'] as const;
+  const transfer = (orderId: string, body: unknown, headers: Record<string, string> = {}) =>
+    app.http.post(`/api/orders/${orderId}/transfer`, body, headers);
+
+  test.each([
+    ['by one transaction', sameShard],
+    ['by a saga', otherShard],
+  ])('%s: list, order and placement agree on who has it', async (_name, to) => {
+    const order = { orderId: `50${to}`, amountCents: 7, createdAt: '2026-03-01T09:00:00.000Z' };
+    const first = await app.http.post(`/api/users/${from}/orders`, order);
+    expect(first.status).toBe(201);
+    const before = await app.http.get('/api/revenue');
+    const moved = await transfer(order.orderId, { fromUserId: from, toUserId: to });
+    expect(moved.status).toBe(200);
+    expect(moved.json).toEqual({
+      sagaId: expect.any(String) as string,
+      status: 'completed',
+      orderId: order.orderId,
+      fromUserId: from,
+      toUserId: to,
+      order: { ...first.json, userId: to },
+    });
+    const ids = async (userId: string): Promise<unknown[]> => {
+      const { json } = await app.http.get(`/api/users/${userId}/orders?limit=1000`);
+      return (json['orders'] as { orderId: string }[]).map(({ orderId }) => orderId);
+    };
+    expect(await ids(from)).not.toContain(order.orderId);
+    expect(await ids(to)).toContain(order.orderId);
+    const repeat = await app.http.post(`/api/users/${from}/orders`, order);
+    expect([repeat.status, repeat.json]).toEqual([200, first.json]);
+    const after = await app.http.get('/api/revenue');
+    expect([after.json['orders'], after.json['totalCents']]).toEqual([
+      before.json['orders'],
+      before.json['totalCents'],
+    ]);
+  });
+
+  test('a message for an order that has moved since inserts nothing', async () => {
+    const order = { orderId: '5999', userId: from, amountCents: 9 };
+    await app.http.post(`/api/users/${from}/orders`, { orderId: '5999', amountCents: 9 });
+    const body = { fromUserId: from, toUserId: otherShard };
+    expect((await transfer('5999', body)).status).toBe(200);
+    await app.enqueue('orders', order);
+    await app.queueDrained('orders');
+    expect((await app.http.get(`/api/users/${from}/orders/5999`)).status).toBe(404);
+    expect((await app.http.get(`/api/users/${otherShard}/orders/5999`)).status).toBe(200);
+    expect(await app.poisonCount('orders')).toBe(0);
+  });
+
+  test.each([
+    { fromUserId: from, toUserId: from },
+    { fromUserId: from },
+    { fromUserId: from, toUserId: otherShard, amountCents: 1 },
+  ])('refuses %j', async (body) => {
+    const reply = await transfer('1', body);
+    expect([reply.status, reply.json['code']]).toEqual([400, 'validation-failed']);
+  });
+});

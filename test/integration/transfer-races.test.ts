@@ -35,6 +35,15 @@ async function placed(userId: string): Promise<string> {
   return orderId;
 }
 
+async function thereAndBack(orderId: string, from: string, to: string): Promise<void> {
+  for (const users of [
+    [from, to],
+    [to, from],
+  ] as const) {
+    expect((await world.transfer(orderId, users)).status).toBe(200);
+  }
+}
+
 /** Failures that the database layer tried again, by kind and error number. */
 function retries(): Record<string, number> {
   const counts: Record<string, number> = {};
@@ -70,14 +79,7 @@ describe.each([
     for (let round = 0; round < 4; round += 1) {
       const orderId = await placed(from);
       // From the second round on there is a row at both ends.
-      if (round > 0) {
-        for (const users of [
-          [from, to],
-          [to, from],
-        ] as const) {
-          expect((await world.transfer(orderId, users)).status).toBe(200);
-        }
-      }
+      if (round > 0) await thereAndBack(orderId, from, to);
       const replies = await Promise.all(
         Array.from({ length: AT_ONCE }, (_, index) =>
           world.transfer(orderId, kind === 'opposite' && index % 2 === 1 ? [to, from] : [from, to]),
