@@ -11,6 +11,12 @@ import type { SagaId } from './saga-id.ts';
 import { settleLocal } from './settle-local.ts';
 import { orchestrationLives } from './sweep-life.ts';
 
+/**
+ * A saga that waits takes a word at once, and one in the middle of a try soon after it. A word that is older and still
+ * not settled never reached its saga: it must not stand in the way of the next one for ever.
+ */
+const WORD_IS_LOST_AFTER_MS = 60_000;
+
 /** What an operator orders. */
 export interface OperatorOrder {
   readonly sagaId: SagaId;
@@ -82,9 +88,13 @@ async function requireSkippable(services: Services, sagaId: SagaId, lives: boole
     throw new PermanentError('conflict', message);
   }
   const entries = await readEntries(services, sagaId);
-  const open = entries.find(({ verb, state }) => verb === 'skip' && state === 'requested');
+  const lostBefore = services.clock.nowMs() - WORD_IS_LOST_AFTER_MS;
+  const open = entries.find(
+    ({ verb, state, requestedAt }) =>
+      verb === 'skip' && state === 'requested' && Date.parse(requestedAt) > lostBefore,
+  );
   if (open === undefined) return;
-  const message = `Saga ${sagaId} was told to skip before (entry ${open.entry}) and has not come to it yet. Look at its audit.`;
+  const message = `Saga ${sagaId} was told to skip before (entry ${open.entry}) and has not come to it yet. Look at its audit in a minute.`;
   throw new PermanentError('conflict', message);
 }
 

@@ -34,7 +34,7 @@ export interface SweepParts {
  * Looks after what was left behind: starts sagas again whose orchestration is lost, has the slices settle rows held for
  * sagas that are gone, and deletes what is past its retention time. Bounded in time and rows, and safe beside itself;
  * what it does not come to, the next run does. A shard that is away is reported and stops no other. Throws nothing of
- * the shards; `storage-unavailable` (retryable) when the report of the run before cannot be read.
+ * the shards; `storage-unavailable` (retryable) when the report of the run before cannot be read, or this one not kept.
  */
 export async function sweepSagas(
   services: Services,
@@ -55,8 +55,8 @@ export async function sweepSagas(
     complete: shards.every(({ errors, sagas }) => errors.length === 0 && sagas.failed === 0),
     shards,
   };
-  await keepSweep(services, { report, places: Object.fromEntries(places) });
   logger.log(report.complete ? 'info' : 'warn', 'sagas.swept', { ...report });
+  await keepSweep(services, { report, places: Object.fromEntries(places) });
   return report;
 }
 

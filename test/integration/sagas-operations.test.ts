@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import type { ShardId } from '../../src/kernel/ids.ts';
 import { listSagas } from '../../src/sagas/list-statements.ts';
 import { recordSagaState } from '../../src/sagas/journal.ts';
 import { homeBucketOf, type SagaId } from '../../src/sagas/saga-id.ts';
@@ -9,6 +10,7 @@ import {
   MINUTE_MS,
   NOW_MS,
   sagaOn,
+  sqlTime,
   startSagaOperations,
   type SagaOperations,
 } from '../support/saga-operations.ts';
@@ -172,7 +174,7 @@ describe('the list of sagas', () => {
       await app.addSaga({ sagaId: sagaOn(0), status: 'completed', createdMs: NOW_MS - count });
     }
     const reads = await app.services.database.onShard(
-      0 as never,
+      0 as ShardId,
       (shard) =>
         shard.transaction(async (tx) => {
           const read = async (): Promise<number> => {
@@ -286,6 +288,9 @@ describe('an operator’s word', () => {
     expect(app.runtime.raised).toHaveLength(1);
     expect((await order(sagaId, 'retry')).status).toBe(202);
     expect((await audit(sagaId)).map(({ verb }) => verb)).toEqual(['retry', 'skip']);
+    // One that got lost on its way does not stand in the way for ever.
+    await app.write(0, 'UPDATE saga_audit SET requested_at = ?', [sqlTime(NOW_MS - MINUTE_MS)]);
+    expect((await order(sagaId, 'skip')).status).toBe(202);
   });
 
   test('comes too late for a saga that has ended', async () => {

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { BucketId } from '../../src/kernel/ids.ts';
+import type { BucketId, ShardId } from '../../src/kernel/ids.ts';
 import { transfersPurger } from '../../src/orders/purge-transfers.ts';
 import type { Purger } from '../../src/sagas/modules.ts';
 import { journalPurger } from '../../src/sagas/purge-journal.ts';
@@ -169,7 +169,7 @@ describe('ledger rows', () => {
     await addStep(sagaId, { bucket: 3 });
     let report: Promise<SweepReport> | undefined;
     await app.services.database.onShard(
-      0 as never,
+      0 as ShardId,
       (shard) =>
         shard.transaction(async (tx) => {
           await tx.execute("UPDATE bucket_ownership SET state = 'fenced' WHERE bucket = 3", []);
@@ -298,6 +298,34 @@ describe('what the slices left behind', () => {
     expect(await left('orders')).toEqual([6, 7, 8, 9, 10]);
     expect(await left('order_transfers')).toEqual([6, 7, 8, 9]);
   });
+});
+
+test('a moved order that comes back while it is to be purged stays, and nobody is a deadlock’s victim', async () => {
+  const columns = 'bucket, order_id, user_id, amount_cents, created_at, state';
+  const time = sqlTime(OLD_MS);
+  await app.write(1, `INSERT INTO orders (${columns}) VALUES (4, 5, 7, 5, ?, 3)`, [time]);
+  await app.write(1, "INSERT INTO order_transfers VALUES (4, 5, 7, 8, 3, 'saga', ?)", [time]);
+  let report: Promise<SweepReport> | undefined;
+  await app.services.database.onShard(
+    1 as ShardId,
+    (shard) =>
+      shard.transaction(async (tx) => {
+        // As transfers do: the order's row, then its trace.
+        const key = 'bucket = 4 AND order_id = 5';
+        await tx.query(`SELECT state FROM orders WHERE ${key} FOR UPDATE`, []);
+        report = purge();
+        await new Promise((resolve) => {
+          setTimeout(resolve, 500);
+        });
+        await tx.query(`SELECT state FROM order_transfers WHERE ${key} FOR UPDATE`, []);
+        await tx.execute(`UPDATE orders SET state = 2 WHERE ${key}`, []);
+        await tx.execute(`UPDATE order_transfers SET state = 2 WHERE ${key}`, []);
+      }),
+    { deadlineMs: 10_000 },
+  );
+  expect(purgedBy((await report) as SweepReport, transfersPurger)).toBe(0);
+  expect(await app.rows(1, 'SELECT state FROM orders')).toEqual([{ state: 2 }]);
+  expect(app.databaseEvents.filter(({ event }) => event === 'database.attempt_failed')).toEqual([]);
 });
 
 test('no purge reads more rows than it may delete, whatever else is there', async () => {

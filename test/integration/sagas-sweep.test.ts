@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import type { RuntimeState } from '../../src/durable/client.ts';
+import type { OrchestrationClient, RuntimeState } from '../../src/durable/client.ts';
 import { RetryableError } from '../../src/kernel/errors.ts';
 import type { OrphanReport, OrphanSettler, OrphanWork, SagaLife } from '../../src/sagas/modules.ts';
 import { homeBucketOf, type SagaId } from '../../src/sagas/saga-id.ts';
@@ -108,6 +108,26 @@ describe('a saga written down as unfinished', () => {
     const reports = await Promise.all([sweep(), sweep(), sweep()]);
     expect(app.runtime.started).toHaveLength(5);
     expect(reports.reduce((sum, report) => sum + total(report, 'revived'), 0)).toBe(5);
+  });
+
+  test('is not started again when it ends, or moves on, while the sweep asks after it', async () => {
+    const ended = await stale('completed');
+    await stale('absent');
+    const client: OrchestrationClient = {
+      ...app.runtime.client,
+      status: async (contract, instanceId) => {
+        const found = await app.runtime.client.status(contract, instanceId);
+        const change =
+          instanceId === ended
+            ? "status = 'completed', finished_at = updated_at"
+            : 'updated_at = updated_at + INTERVAL 5 MINUTE';
+        await app.write(0, `UPDATE sagas SET ${change} WHERE saga_id = ?`, [instanceId]);
+        return found;
+      },
+    };
+    const parts = { modules: app.modules, settlers: [], purgers: [], nowMs: NOW_MS };
+    const report = await sweepSagas(app.services, client, parts);
+    expect([total(report, 'stale'), total(report, 'revived'), started()]).toEqual([2, 0, []]);
   });
 
   test('is found behind many that live', async () => {
