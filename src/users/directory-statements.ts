@@ -57,13 +57,14 @@ LEFT JOIN email_directory d
 WHERE w.bucket = ?`;
 
 /**
- * Reservations of this shard that have not moved for long, oldest first, by `email_directory_by_state`; only of buckets
- * owned here, since old copies of moved buckets stay for a while. Values: time, limit.
+ * Reservations of this shard that have not moved for long, oldest first, by `email_directory_by_state`, which is forced:
+ * from the ownership rows the whole directory would be read. Only of buckets owned here, since old copies of moved
+ * buckets stay for a while. Values (text protocol): time, limit.
  */
 export const READ_OLD_RESERVATIONS = `
-SELECT d.bucket, d.email, d.user_id, d.saga_id
-FROM email_directory d
-JOIN bucket_ownership w ON w.bucket = d.bucket AND w.state = 'owned'
+SELECT d.email, d.user_id, d.saga_id
+FROM email_directory d FORCE INDEX (email_directory_by_state)
+STRAIGHT_JOIN bucket_ownership w ON w.bucket = d.bucket AND w.state = 'owned'
 WHERE d.state = 'reserved' AND d.updated_at < ?
 ORDER BY d.updated_at
 LIMIT ?`;
