@@ -30,7 +30,7 @@ export async function showSagas(
   created += await changeEmail(chapter, shardOf, wrong);
   created += await moveOrder(chapter, shardOf, wrong);
   created += await failOnPurpose(chapter, shardOf, wrong);
-  return { wrong, tally: { sent: 5, created } };
+  return { wrong, tally: { sent: 4, created } };
 }
 
 type ShardNames = (key: string) => string;
@@ -77,7 +77,9 @@ async function changeEmail(
   const reply = await api.send('PUT', '/users/2002/email', { email: NEW_EMAIL });
   expectReply(reply, [200], z.object({ email: z.literal(NEW_EMAIL) }), 'the change of an email');
   print(
-    `  User 2002 on ${shardOf('2002')} changes ${before} (${shardOf(before)}) to ${NEW_EMAIL} (${shardOf(NEW_EMAIL)}): ${reply.status}`,
+    before === NEW_EMAIL
+      ? `  User 2002 has ${NEW_EMAIL} already: ${reply.status}`
+      : `  User 2002 on ${shardOf('2002')} changes ${before} (${shardOf(before)}) to ${NEW_EMAIL} (${shardOf(NEW_EMAIL)}): ${reply.status}`,
   );
   const found = await api.send('GET', `/users?email=${encodeURIComponent(NEW_EMAIL)}`);
   if (found.status !== 200) wrong.push(`${NEW_EMAIL} is not found after the change`);
