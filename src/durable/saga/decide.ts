@@ -125,6 +125,7 @@ export function afterRecord(
   return {
     ...state,
     notBeforeMs: ended ? againAtMs : state.notBeforeMs,
+    attention: state.attention || (ended && attempts >= table.limits.attentionAfter),
     journal: { ...journal, attempts, postponed: true },
   };
 }

@@ -47,8 +47,9 @@ export interface SagaStep {
 /** What starts a saga's orchestration, apart from what it carries on itself. */
 export const sagaStart = z.strictObject({
   /**
-   * `run`: from the first step. `recover`: after its orchestration was lost: goes on when the pivot is done, and
-   * otherwise closes it and compensates.
+   * `run`: from the first step. `recover`: after its orchestration was lost: closes the steps from the first on, goes on
+   * when the pivot is done, and compensates otherwise. A lost saga is never started with `run`: a compensation of the
+   * lost execution may still be on its way.
    */
   mode: z.enum(['run', 'recover']),
   input: z.unknown(),

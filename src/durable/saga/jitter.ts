@@ -1,4 +1,4 @@
-/** FNV-1a, 32 bits, with the published offset basis and prime (RFC 9923). */
+/** FNV-1a, 32 bits: offset basis and prime as its authors publish them (draft-eastlake-fnv). */
 const OFFSET_BASIS = 0x811c9dc5;
 const PRIME = 0x01000193;
 
@@ -8,7 +8,7 @@ export function shareOf(text: string): number {
   for (let at = 0; at < text.length; at++) {
     hash = Math.imul(hash ^ text.charCodeAt(at), PRIME);
   }
-  // The low bits of FNV scatter best over short texts that differ at the end; spread them upwards.
+  // Texts that differ at the end alone differ in the low bits alone; a step of MurmurHash3's finalizer spreads them.
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
   return ((hash ^ (hash >>> 13)) >>> 0) / 2 ** 32;
 }

@@ -20,7 +20,7 @@ export function afterOperator(table: SagaTable, state: SagaState, event: Operato
     case 'retry':
       return settled({ ...state, notBeforeMs: 0 }, entry, 'applied');
     case 'skip':
-      return skip(table, state, entry);
+      return skip(table, state, event);
     case 'compensate':
       return compensate(table, state, entry);
     default:
@@ -32,10 +32,15 @@ export function afterOperator(table: SagaTable, state: SagaState, event: Operato
  * Only what will never be given up otherwise can be skipped (a step after the pivot, a compensation), and only when it
  * failed: a word that comes late must not hit the step after the one it was meant for.
  */
-function skip(table: SagaTable, state: SagaState, entry: string): SagaState {
+function skip(
+  table: SagaTable,
+  state: SagaState,
+  { entry, step: meant }: OperatorEvent,
+): SagaState {
   if (endingOf(table, state) !== undefined) return settled(state, entry, 'refused');
   const { step, progress } = currentStep(table, state);
-  if (progress.attempts === 0) return settled(state, entry, 'refused');
+  const isMeant = progress.attempts > 0 && (meant ?? step.name) === step.name;
+  if (!isMeant) return settled(state, entry, 'refused');
   switch (state.phase) {
     case 'compensating':
       return settled(startVerb(state, 'abandon'), entry, 'applied');

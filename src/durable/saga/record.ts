@@ -25,5 +25,11 @@ export const OPERATOR_EVENT = 'operator';
 export const OPERATOR_VERBS = ['retry', 'skip', 'compensate'] as const;
 export type OperatorVerb = (typeof OPERATOR_VERBS)[number];
 
-export const operatorEvent = z.object({ verb: z.enum(OPERATOR_VERBS), entry: z.string() });
+export const operatorEvent = z.object({
+  verb: z.enum(OPERATOR_VERBS),
+  /** The audit entry that tells what became of it. */
+  entry: z.string(),
+  /** For `skip`: the step that is meant; refused when the saga is at another one by then. */
+  step: z.string().optional(),
+});
 export type OperatorEvent = z.infer<typeof operatorEvent>;

@@ -1,5 +1,6 @@
 import { PermanentError } from '../../kernel/errors.ts';
 import { assertNever } from '../../kernel/exhaustive.ts';
+import { errorFields } from '../../kernel/logger.ts';
 import { call } from '../call.ts';
 import {
   continueAsNew,
@@ -117,7 +118,8 @@ function* deliver<Input, Output>(run: Run<Input, Output>, state: SagaState): Ste
   const { step } = currentStep(saga, state);
   const made = inputFor(run, state);
   if (!made.ok) {
-    ctx.logger.log('error', 'sagas.input_unmade', { sagaId: state.sagaId, sagaStep: step.name });
+    const fields = { sagaId: state.sagaId, sagaStep: step.name, ...errorFields(made.error) };
+    ctx.logger.log('error', 'sagas.input_unmade', fields);
     return afterUnmadeInput(saga, state, INTERNAL, nowMs(ctx));
   }
   const under = delivering(saga, state);
@@ -141,7 +143,8 @@ function* deliver<Input, Output>(run: Run<Input, Output>, state: SagaState): Ste
 function inputFor<Input, Output>(
   { saga, start }: Run<Input, Output>,
   state: SagaState,
-): { readonly ok: true; readonly input: unknown } | { readonly ok: false } {
+):
+  { readonly ok: true; readonly input: unknown } | { readonly ok: false; readonly error: unknown } {
   const { step } = currentStep(saga, state);
   try {
     const input = checked(saga.kind, 'input', saga.input, start.input);
@@ -150,9 +153,9 @@ function inputFor<Input, Output>(
       ok: true,
       input: checked(step.contract.name, 'input', step.contract.input, made),
     };
-  } catch {
-    // A mistake in the saga's table; what it says is for us only, and the caller logs it.
-    return { ok: false };
+  } catch (error) {
+    // A mistake in the saga's table.
+    return { ok: false, error };
   }
 }
 
@@ -167,13 +170,13 @@ function* record<Input, Output>(
   try {
     yield* call(ctx, recordSaga, {
       sagaId: state.sagaId,
-      view: viewOf(saga, state),
+      view: { ...viewOf(saga, state), ...(ending !== undefined && { attention: false }) },
       ...(ending !== undefined && { outcome: outcomeOf(run, state, ending) }),
       ...(verb !== undefined && { verb }),
     });
   } catch (error) {
     recorded = false;
-    const fields = { sagaId: state.sagaId, error: String(error) };
+    const fields = { sagaId: state.sagaId, ...errorFields(error) };
     ctx.logger.log('warn', 'sagas.not_recorded', fields);
   }
   return afterRecord(saga, state, recorded, nowMs(ctx));
@@ -200,7 +203,11 @@ function outcomeOf<Input, Output>(
 /** A permanent failure is an answer; anything else (a host that died, a bug) may be gone at the next try. */
 function answerOfThrow(error: unknown): StepAnswer {
   if (!(error instanceof PermanentError)) return { kind: 'failed', error: INTERNAL };
-  return { kind: 'refused', error: { code: error.code, message: error.message } };
+  const { code, message, problems } = error;
+  return {
+    kind: 'refused',
+    error: { code, message, ...(problems.length > 0 && { problems: [...problems] }) },
+  };
 }
 
 /** Says nothing of what was thrown: that may name hosts. */

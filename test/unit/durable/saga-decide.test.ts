@@ -122,6 +122,8 @@ describe('the journal', () => {
     const failed = afterRecord(table, ended, false, 0);
     expect(nextMove(table, failed, 0).kind).toBe('wait');
     expect(nextMove(table, failed, failed.notBeforeMs).kind).toBe('record');
+    const often = [1, 2, 3].reduce((so) => afterRecord(table, so, false, 0), ended);
+    expect([ended.attention, often.attention]).toEqual([false, true]);
     expect(nextMove(table, afterRecord(table, ended, true, 0), 0).kind).toBe('finish');
   });
 });
@@ -140,6 +142,14 @@ describe('an operator who comes too early or too late', () => {
     const word = afterOperator(table, state, { verb, entry: '1' });
     expect(word.journal.settled).toEqual([{ entry: '1', state: expected }]);
     expect(brief(word)).toBe(brief(state));
+  });
+
+  it('skips the step that is meant and no other', () => {
+    const stuck = after(begin(), [done, done, FAILED]);
+    const skip = (step: string) =>
+      afterOperator(table, stuck, { verb: 'skip', entry: '1', step }).journal.settled;
+    expect(skip('c1')).toEqual([{ entry: '1', state: 'refused' }]);
+    expect(skip('r1')).toEqual([{ entry: '1', state: 'applied' }]);
   });
 
   it('is heard again while the pivot is in doubt, and answered once it is known', () => {

@@ -116,6 +116,7 @@ describe('a step that never works', () => {
     world.recordFaults = 30;
     const { outcome } = await driveSaga(sagaOf({ before: 1, after: 0 }), world);
     expect(world.records.map((record) => record.outcome)).toEqual([outcome]);
+    expect(world.records[0]?.view.attention).toBe(false);
   });
 });
 
