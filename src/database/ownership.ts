@@ -7,7 +7,6 @@ import {
   GIVE_BUCKET_AWAY,
   LIFT_EXPIRED_FENCE,
   LIFT_FENCE,
-  MARK_MOVE_OWNED,
   READ_FENCE,
   READ_OWNERSHIP,
   TAKE_BUCKET_OVER,
@@ -125,7 +124,7 @@ export async function giveBucketAway(
 ): Promise<boolean> {
   const { bucket, epoch, token, to, nowMs } = change;
   const values = [epoch + 1, to, sqlNow(nowMs), bucket, epoch, token];
-  if (await changeRow(shard, GIVE_BUCKET_AWAY, values)) return true;
+  if ((await shard.execute(GIVE_BUCKET_AWAY, values)).affectedRows === 1) return true;
   return isGivenAway(await readFence(shard, bucket), { epoch, to });
 }
 
@@ -142,19 +141,14 @@ export function isGivenAway(
  * epoch: then it follows from that row, whoever does it (ADR 0016). True when this call did it, false when there is
  * nothing to do. Idempotent in effect.
  */
-export function takeBucketOver(shard: Shard, change: FenceChange): Promise<boolean> {
-  const { bucket, epoch, nowMs } = change;
-  const now = sqlNow(nowMs);
-  return shard.transaction(
-    async (tx) => {
-      const { affectedRows } = await tx.execute(TAKE_BUCKET_OVER, [now, bucket, epoch]);
-      if (affectedRows === 1) await tx.execute(MARK_MOVE_OWNED, [now, bucket]);
-      return affectedRows === 1;
-    },
-    { lockWaitSeconds: 1 },
-  );
+export async function takeBucketOver(shard: Shard, change: FenceChange): Promise<boolean> {
+  const { bucket, epoch } = change;
+  const now = sqlNow(change.nowMs);
+  const { affectedRows } = await shard.execute(TAKE_BUCKET_OVER, [now, now, bucket, epoch]);
+  return affectedRows > 0;
 }
 
+/** With a short lock wait, because writers queue behind it. */
 function changeRow(shard: Shard, text: string, values: readonly SqlValue[]): Promise<boolean> {
   return shard.transaction(async (tx) => (await tx.execute(text, values)).affectedRows === 1, {
     lockWaitSeconds: 1,

@@ -32,13 +32,15 @@ export const LIFT_EXPIRED_FENCE =
 export const GIVE_BUCKET_AWAY =
   "UPDATE bucket_ownership SET state = 'gone', epoch = ?, moved_to = ?, fenced_until = NULL, updated_at = ? WHERE bucket = ? AND state = 'fenced' AND epoch = ? AND token = ?";
 
-/** The target takes over; only after the source gave the bucket away at `epoch`. Values: time, bucket, epoch. */
-export const TAKE_BUCKET_OVER =
-  "UPDATE bucket_ownership SET state = 'owned', epoch = epoch + 1, moved_to = NULL, token = NULL, updated_at = ? WHERE bucket = ? AND state = 'receiving' AND epoch = ?";
-
-/** Belongs to {@link TAKE_BUCKET_OVER}. Values: time, bucket. */
-export const MARK_MOVE_OWNED =
-  "UPDATE bucket_moves SET phase = 'owned', updated_at = ? WHERE bucket = ?";
+/**
+ * The target takes over, and the move's record with it; only after the source gave the bucket away at `epoch`. One
+ * statement for both rows, since writers are waiting. Values: time, time, bucket, epoch.
+ */
+export const TAKE_BUCKET_OVER = `
+UPDATE bucket_ownership w LEFT JOIN bucket_moves m ON m.bucket = w.bucket
+SET w.state = 'owned', w.epoch = w.epoch + 1, w.moved_to = NULL, w.token = NULL, w.updated_at = ?,
+  m.phase = 'owned', m.updated_at = ?
+WHERE w.bucket = ? AND w.state = 'receiving' AND w.epoch = ?`;
 
 /**
  * The fences of several buckets for one transaction, those that are owned; in order of the buckets, so that two of

@@ -7,16 +7,8 @@ import { copyBucket } from './copy.ts';
 import type { CopyOptions, CopyOutcome } from './copy.ts';
 import { finishMove } from './finish.ts';
 import type { MoveFinish } from './finish.ts';
-import {
-  decideGate,
-  DEFAULT_HOLD_MS,
-  DEFAULT_MAX_PASSES,
-  DEFAULT_STALL_LIMIT_MS,
-  nextMoveStep,
-} from './model.ts';
+import { DEFAULT_HOLD_MS, nextMoveStep } from './model.ts';
 import type { Move, MoveStep, StuckReason } from './model.ts';
-import { diffPass } from './pass.ts';
-import type { PassOutcome } from './pass.ts';
 import { prepareMove } from './prepare.ts';
 import type { Preparation } from './prepare.ts';
 import type { MoveRecord } from './progress.ts';
@@ -53,21 +45,12 @@ export async function readStanding(services: MoveServices, move: Move): Promise<
   return { source, target, record, step: nextMoveStep(move, source, target, record) };
 }
 
-export interface AdvanceOptions extends CopyOptions, SwitchOptions {
-  /** {@link DEFAULT_STALL_LIMIT_MS} when not given. */
-  readonly stallLimitMs?: number;
-  /** {@link DEFAULT_MAX_PASSES} when not given. */
-  readonly maxPasses?: number;
-}
+export type AdvanceOptions = CopyOptions & SwitchOptions;
 
-/** What one step did. `done` and `stuck` end the move, and so does `cancel` with `cancelled`; all others ask for another call. */
+/** What one step did. `done` and `stuck` end the move, and so do obstacles, a switch that is `too-long`, and `cancelled`; all others ask for another call. */
 export type Advance =
   | { readonly step: 'prepare'; readonly outcome: Preparation }
   | { readonly step: 'copy'; readonly outcome: CopyOutcome }
-  /** Another pass makes sense. */
-  | { readonly step: 'check'; readonly outcome: PassOutcome }
-  /** Writers would wait for longer than allowed, and passes do not help: allow more, or cancel. */
-  | { readonly step: 'too-long'; readonly outcome: PassOutcome }
   | { readonly step: 'switch'; readonly outcome: SwitchOutcome }
   | { readonly step: 'await-fence'; readonly lifted: boolean }
   | { readonly step: 'finish'; readonly outcome: MoveFinish }
@@ -77,7 +60,7 @@ export type Advance =
 
 /**
  * Does the next step of a move, whatever happened to it before: begins it, resumes it after a crash, or finds it done.
- * One step is bounded: a slice of the copy, one pass with the switch after it, one slice of a cancellation.
+ * One step is bounded: a slice of the copy, a slice of passes with the switch after them, a slice of a cancellation.
  */
 export async function advanceMove(
   services: MoveServices,
@@ -91,7 +74,7 @@ export async function advanceMove(
     case 'copy':
       return { step: 'copy', outcome: await copyBucket(services, move, options) };
     case 'check':
-      return await check(services, move, options);
+      return { step: 'switch', outcome: await switchBucket(services, move, options) };
     case 'await-fence':
       return { step: 'await-fence', lifted: await awaitFence(services, move, step.waitMs) };
     case 'take-over':
@@ -106,23 +89,6 @@ export async function advanceMove(
     default:
       return assertNever(step);
   }
-}
-
-async function check(
-  services: MoveServices,
-  move: Move,
-  options: AdvanceOptions,
-): Promise<Advance> {
-  const outcome = await diffPass(services, move);
-  const decision = decideGate({
-    forecastMs: outcome.forecastMs,
-    stallLimitMs: options.stallLimitMs ?? DEFAULT_STALL_LIMIT_MS,
-    passes: outcome.passes,
-    maxPasses: options.maxPasses ?? DEFAULT_MAX_PASSES,
-  });
-  if (decision === 'pass-again') return { step: 'check', outcome };
-  if (decision === 'too-long') return { step: 'too-long', outcome };
-  return { step: 'switch', outcome: await switchBucket(services, move, options) };
 }
 
 /** Waits for the end of another delivery's fence and lifts it, if that one has not gone on. */

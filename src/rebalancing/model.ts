@@ -46,15 +46,26 @@ export function forecastStallMs(last: Pick<PassFigures, 'digestMs' | 'repairMs'>
 
 export type GateDecision = 'switch' | 'pass-again' | 'too-long';
 
-/** Whether to set the fence after a pass; pure. `too-long`: another pass would not help, somebody must allow more. */
+/** Rows that are written under the fence in one packet or two: not worth another pass. */
+const FEW_ROWS = 50;
+
+/**
+ * Whether to set the fence after a pass; pure. Passes go on while the forecast is over the limit, and also while they
+ * still halve what is left: writers then wait for less. `too-long`: another pass would not help, somebody must allow more.
+ */
 export function decideGate(options: {
-  readonly forecastMs: number;
+  readonly last: PassFigures;
+  /** The pass before, if there was one. */
+  readonly before: PassFigures | null;
   readonly stallLimitMs: number;
   readonly passes: number;
   readonly maxPasses: number;
 }): GateDecision {
-  if (options.forecastMs <= options.stallLimitMs) return 'switch';
-  return options.passes < options.maxPasses ? 'pass-again' : 'too-long';
+  const { last, before, stallLimitMs } = options;
+  const mayPass = options.passes < options.maxPasses;
+  if (forecastStallMs(last) > stallLimitMs) return mayPass ? 'pass-again' : 'too-long';
+  const halves = before === null || last.rowsDiffering < before.rowsDiffering / 2;
+  return mayPass && halves && last.rowsDiffering > FEW_ROWS ? 'pass-again' : 'switch';
 }
 
 /** What a move needs next, as its rows tell. */

@@ -1,16 +1,12 @@
-import { mapBounded } from '../kernel/bounded.ts';
 import { compareChunks, cutIntoChunks, isEqual, tableDigests } from './digest.ts';
 import type { ComparedChunk } from './digest.ts';
 import type { Move, PassFigures } from './model.ts';
 import { forecastStallMs } from './model.ts';
 import type { MoveProgress, TableDigest } from './progress.ts';
-import { repairChunk } from './repair.ts';
+import { repairChunks } from './repair.ts';
 import type { DigestPart } from './row-statements.ts';
 import { openSession, progressStatement } from './session.ts';
 import type { MoveServices, MoveSession } from './session.ts';
-
-/** Chunks repaired at once; more would only wait for each other at the target. */
-const REPAIR_LANES = 2;
 
 export interface Pass {
   readonly figures: PassFigures;
@@ -28,9 +24,7 @@ export async function runPass(session: MoveSession, parts: readonly DigestPart[]
   const compared = await compareChunks(session, parts);
   const comparedAtMs = clock.monotonicMs();
   const differing = compared.filter((chunk) => !isEqual(chunk));
-  const repaired = await mapBounded(differing, REPAIR_LANES, (chunk) =>
-    repairChunk(session, chunk),
-  );
+  const rowsDiffering = await repairChunks(session, differing);
   const again = await compareChunks(
     session,
     differing.map(({ part }) => part),
@@ -41,7 +35,7 @@ export async function runPass(session: MoveSession, parts: readonly DigestPart[]
   return {
     figures: {
       rows: final.reduce((sum, chunk) => sum + chunk.source.rows, 0),
-      rowsDiffering: repaired.reduce((sum, rows) => sum + rows, 0),
+      rowsDiffering,
       chunksUnsettled: final.filter((chunk) => !isEqual(chunk)).length,
       digestMs: Math.round(comparedAtMs - startedAtMs),
       repairMs: Math.round(clock.monotonicMs() - comparedAtMs),
@@ -64,9 +58,26 @@ export interface PassOutcome {
  */
 export async function diffPass(services: MoveServices, move: Move): Promise<PassOutcome> {
   const session = await openSession(services, move);
-  const { figures } = await runPass(session, await cutIntoChunks(session));
-  const { progress: before, phase } = session.record;
+  const { outcome } = await recordedPass(session, session.record.progress);
+  return outcome;
+}
+
+export interface RecordedPass {
+  readonly outcome: PassOutcome;
+  readonly progress: MoveProgress;
+  readonly parts: readonly DigestPart[];
+}
+
+/** A pass of this delivery, written into the move's record. */
+export async function recordedPass(
+  session: MoveSession,
+  before: MoveProgress,
+): Promise<RecordedPass> {
+  const { services, move, record } = session;
+  const parts = await cutIntoChunks(session);
+  const { figures } = await runPass(session, parts);
   const progress: MoveProgress = { ...before, passes: before.passes + 1, lastPass: figures };
+  const { phase } = record;
   await session.write((shard) => [progressStatement(session, shard, { phase, progress })]);
   const outcome = { figures, forecastMs: forecastStallMs(figures), passes: progress.passes };
   services.logger.log('info', 'rebalancing.pass_done', {
@@ -76,5 +87,5 @@ export async function diffPass(services: MoveServices, move: Move): Promise<Pass
     forecastMs: outcome.forecastMs,
   });
   await services.probe.reach('rebalancing.afterPass', move.id);
-  return outcome;
+  return { outcome, progress, parts };
 }

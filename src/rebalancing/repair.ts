@@ -1,4 +1,5 @@
 import type { Shard, SqlRow } from '../database/contracts.ts';
+import { mapBounded } from '../kernel/bounded.ts';
 import { inPieces, mostRows } from './copy.ts';
 import type { ComparedChunk } from './digest.ts';
 import { deleteKeys, selectKeys, selectRowDigests } from './row-statements.ts';
@@ -8,24 +9,71 @@ import type { TableShape } from './table-shapes.ts';
 
 /** Keys of one statement: each is a point on the primary key. */
 const KEYS_PER_STATEMENT = 200;
+/** Chunks looked at once on each side. */
+const LANES = 2;
+/** Characters of one packet, as when copying: one flush for many small repairs. */
+const MAX_PACKET_TEXT = 1024 * 1024;
 
 /**
- * Makes the target's rows of a chunk equal to the source's, row by row: writes those that are missing or changed, deletes
+ * Makes the target's rows of chunks equal to the source's, row by row: writes those that are missing or changed, deletes
  * those that the source has not. Gives how many differed. While writes go on it may be behind again at once; under the
  * fence it is final. Idempotent.
  */
-export async function repairChunk(session: MoveSession, chunk: ComparedChunk): Promise<number> {
+export async function repairChunks(
+  session: MoveSession,
+  chunks: readonly ComparedChunk[],
+): Promise<number> {
+  let rows = 0;
+  let statements: string[] = [];
+  let length = 0;
+  const flush = async (): Promise<void> => {
+    if (statements.length === 0) return;
+    const packet = statements;
+    statements = [];
+    length = 0;
+    await session.services.probe.reach('rebalancing.beforeRepair', session.move.id);
+    await session.write(() => packet);
+  };
+  // In groups, so that what was found is bounded by what is written at once.
+  for (const group of inGroups(chunks, LANES)) {
+    const found = await mapBounded(group, LANES, (chunk) => findRepairs(session, chunk));
+    for (const repair of found) {
+      rows += repair.rows;
+      for (const statement of repair.statements) {
+        if (length + statement.length > MAX_PACKET_TEXT) await flush();
+        statements.push(statement);
+        length += statement.length;
+      }
+    }
+  }
+  await flush();
+  return rows;
+}
+
+interface Repairs {
+  readonly rows: number;
+  readonly statements: readonly string[];
+}
+
+async function findRepairs(session: MoveSession, chunk: ComparedChunk): Promise<Repairs> {
   const { table } = chunk.part;
-  const text = selectRowDigests(chunk.part, session.move.bucket);
+  const { bucket } = session.move;
+  const text = selectRowDigests(chunk.part, bucket);
   const read = (shard: Shard): Promise<readonly SqlRow[]> => shard.query(text, []);
   const [source, target] = await Promise.all([session.onSource(read), session.onTarget(read)]);
   const { toWrite, toDelete } = differences(table, source, target);
-  await session.services.probe.reach('rebalancing.beforeRepair', session.move.id);
-  await writeKeys(session, table, toWrite);
-  for (const keys of inGroups(toDelete, KEYS_PER_STATEMENT)) {
-    await session.write(() => [deleteKeys(table, session.move.bucket, keys)]);
+  const statements: string[] = [];
+  for (const keys of inGroups(toWrite, mostRows(table, KEYS_PER_STATEMENT))) {
+    // Rows that vanished meanwhile are left for the next look.
+    const rows = await session.onSource((shard) =>
+      shard.query(selectKeys(table, bucket, keys), []),
+    );
+    for (const piece of inPieces(table, rows)) statements.push(piece.text);
   }
-  return toWrite.length + toDelete.length;
+  for (const keys of inGroups(toDelete, KEYS_PER_STATEMENT)) {
+    statements.push(deleteKeys(table, bucket, keys));
+  }
+  return { rows: toWrite.length + toDelete.length, statements };
 }
 
 type KeyText = readonly string[];
@@ -50,19 +98,6 @@ export function differences(
     there.delete(id);
   }
   return { toWrite, toDelete: [...there.values()].map(({ key }) => key) };
-}
-
-/** Rows that vanish meanwhile are left for the next look. */
-async function writeKeys(
-  session: MoveSession,
-  table: TableShape,
-  keys: readonly KeyText[],
-): Promise<void> {
-  for (const group of inGroups(keys, mostRows(table, KEYS_PER_STATEMENT))) {
-    const text = selectKeys(table, session.move.bucket, group);
-    const rows = await session.onSource((shard) => shard.query(text, []));
-    for (const piece of inPieces(table, rows)) await session.write(() => [piece.text]);
-  }
 }
 
 function* inGroups<T>(items: readonly T[], size: number): Generator<readonly T[]> {

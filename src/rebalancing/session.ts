@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import type { PacketResult, Shard, SqlRunner, SqlValue } from '../database/contracts.ts';
 import { isFailure } from '../database/database-error.ts';
 import { readFence, sqlNow } from '../database/ownership.ts';
-import { BugError, RetryableError } from '../kernel/errors.ts';
+import { RetryableError } from '../kernel/errors.ts';
 import type { Services } from '../services.ts';
 import type { BucketMapStore } from '../storage/bucket-map-store.ts';
 import type { Move } from './model.ts';
@@ -46,10 +46,14 @@ export interface MoveSession {
  */
 export async function openSession(services: MoveServices, move: Move): Promise<MoveSession> {
   const token = randomUUID();
-  const onTarget = shardCall(services, move.to, () => STEP_DEADLINE_MS);
-  const record = await onTarget((shard) => claim(shard, services, move, token));
+  const deadlineMs = (): number => STEP_DEADLINE_MS;
+  const onTarget = shardCall(services, move.to, deadlineMs);
+  await onTarget((shard) => claim(shard, { services, move, token }, CLAIM, []));
+  // From here on nobody else writes the record, except to cancel.
+  const record = await onTarget((shard) => readRecord(shard, move));
+  if (record?.moveId !== move.id) throw notHeld(move);
   const shapes = await onTarget((shard) => readTableShapes(shard));
-  return createSession({ services, move, token, record, shapes }, () => STEP_DEADLINE_MS);
+  return createSession({ services, move, token, record, shapes }, deadlineMs);
 }
 
 /**
@@ -60,36 +64,27 @@ export async function renewSession(
   session: MoveSession,
   deadlineMs: () => number,
 ): Promise<MoveSession> {
-  const { services, move } = session;
-  const token = randomUUID();
-  const onTarget = shardCall(services, move.to, deadlineMs);
-  const record = await onTarget((shard) => claim(shard, services, move, token, session.token));
-  return createSession({ services, move, token, record, shapes: session.shapes }, deadlineMs);
+  const parts = { ...session, token: randomUUID() };
+  const onTarget = shardCall(session.services, session.move.to, deadlineMs);
+  await onTarget((shard) => claim(shard, parts, RECLAIM, [session.token]));
+  return createSession(parts, deadlineMs);
 }
 
-function claim(
+async function claim(
   shard: Shard,
-  services: MoveServices,
-  move: Move,
-  token: string,
-  held?: string,
-): Promise<MoveRecord> {
-  const values: SqlValue[] = [token, sqlNow(services.clock.nowMs()), move.bucket, move.id];
-  return shard.transaction(async (tx) => {
-    // A repeat after a lost answer finds its own token there.
-    const { affectedRows } =
-      held === undefined
-        ? await tx.execute(CLAIM, values)
-        : await tx.execute(RECLAIM, [...values, held]);
-    if (affectedRows !== 1 && !(await isHeldBy(tx, move, token))) throw notHeld(move);
-    const record = await readRecord(tx, move);
-    if (record === undefined) throw new BugError('a claimed move has no record');
-    return record;
-  });
+  claimant: Pick<MoveSession, 'services' | 'move' | 'token'>,
+  statement: string,
+  held: readonly SqlValue[],
+): Promise<void> {
+  const { services, move, token } = claimant;
+  const values = [token, sqlNow(services.clock.nowMs()), move.bucket, move.id, ...held];
+  const { affectedRows } = await shard.execute(statement, values);
+  // A repeat after a lost answer finds its own token there.
+  if (affectedRows !== 1 && !(await isHeldBy(shard, move, token))) throw notHeld(move);
 }
 
-async function isHeldBy(tx: SqlRunner, move: Move, token: string): Promise<boolean> {
-  const row = await readFence(tx, move.bucket);
+async function isHeldBy(runner: SqlRunner, move: Move, token: string): Promise<boolean> {
+  const row = await readFence(runner, move.bucket);
   return row.state === 'receiving' && row.token === token;
 }
 

@@ -8,30 +8,46 @@ import {
   unfenceBucket,
 } from '../database/ownership.ts';
 import { AppError, isRetryable } from '../kernel/errors.ts';
-import { cutIntoChunks } from './digest.ts';
 import { finishMove } from './finish.ts';
 import type { MoveFinish } from './finish.ts';
-import { DEFAULT_HOLD_MS } from './model.ts';
+import {
+  decideGate,
+  DEFAULT_HOLD_MS,
+  DEFAULT_MAX_PASSES,
+  DEFAULT_STALL_LIMIT_MS,
+} from './model.ts';
 import type { Move, PassFigures } from './model.ts';
-import { runPass } from './pass.ts';
-import type { Pass } from './pass.ts';
+import { recordedPass, runPass } from './pass.ts';
+import type { Pass, PassOutcome, RecordedPass } from './pass.ts';
 import type { MoveProgress } from './progress.ts';
-import type { DigestPart } from './row-statements.ts';
 import { openSession, progressStatement, renewSession } from './session.ts';
 import type { MoveServices, MoveSession } from './session.ts';
 
 export interface SwitchOptions {
   /** How long the fence may hold; {@link DEFAULT_HOLD_MS} when not given. Milliseconds. */
   readonly holdMs?: number;
+  /** Longest that writers may have to wait, by forecast; {@link DEFAULT_STALL_LIMIT_MS} when not given. */
+  readonly stallLimitMs?: number;
+  /** Passes of the move after which it gives up getting under the limit; {@link DEFAULT_MAX_PASSES} when not given. */
+  readonly maxPasses?: number;
+  /** No pass is begun after this time. Milliseconds. */
+  readonly sliceMs: number;
 }
 
 export type SwitchOutcome =
   | {
       readonly kind: 'switched';
+      /** From the fence to the take-over. */
       readonly stallMs: number;
+      /** Parts of it: waiting for writers in flight, verifying, deciding with take-over. */
+      readonly parts: readonly [fenceMs: number, verifyMs: number, decideMs: number];
       readonly figures: PassFigures;
       readonly finish: MoveFinish;
     }
+  /** The time was up before a pass was short enough; call again. Nothing was fenced. */
+  | { readonly kind: 'more'; readonly pass: PassOutcome }
+  /** Writers would wait for longer than allowed, and passes do not help: allow more, or cancel. Nothing was fenced. */
+  | { readonly kind: 'too-long'; readonly pass: PassOutcome }
   /** The fence was lifted and the source goes on as before; another pass and another try may do. */
   | {
       readonly kind: 'lifted';
@@ -51,9 +67,9 @@ export type LiftReason =
   | 'lost';
 
 /**
- * The switch (ADR 0016): fence, last pass as verification of every row, decision at the source, take-over at the target;
- * then map and certificate. Writers of the bucket wait from the fence to the take-over, which is what `stallMs` measures;
- * no write is refused for good.
+ * Passes until the forecast allows it, then the switch (ADR 0016): fence, last pass as verification of every row, decision
+ * at the source, take-over at the target; then map and certificate. Writers of the bucket wait from the fence to the
+ * take-over, which is what `stallMs` measures; no write is refused for good.
  *
  * Throws `conflict` (retryable) when another delivery holds the move, before anything was fenced. Whatever else it
  * throws, the fence is lifted first, or lifts itself at its end.
@@ -61,28 +77,59 @@ export type LiftReason =
 export async function switchBucket(
   services: MoveServices,
   move: Move,
-  options: SwitchOptions = {},
+  options: SwitchOptions,
 ): Promise<SwitchOutcome> {
   const session = await openSession(services, move);
   if (session.record.phase !== 'checking') return { kind: 'not-fenced' };
-  const parts = await cutIntoChunks(session);
+  const gate = await passGate(session, options);
+  if (gate.kind !== 'open') return gate;
   await services.probe.reach('rebalancing.beforeFence', move.id);
   const fence = await setFence(session, options.holdMs ?? DEFAULT_HOLD_MS);
   if (fence === undefined) return { kind: 'not-fenced' };
-  const verdict = await underFence(session, fence, parts);
+  const fencedAtMs = services.clock.monotonicMs();
+  const verdict = await underFence(session, fence, gate.pass);
   if (verdict.kind === 'lifted') return verdict;
   await services.probe.reach('rebalancing.afterGiveAway', move.id);
   const stallMs = await takeOver(session, fence);
   await services.probe.reach('rebalancing.afterTakeOver', move.id);
   const finish = await finishMove(services, move, { stallMs });
+  const { figures } = verdict;
+  const fenceMs = Math.round(fencedAtMs - fence.sentAtMs);
+  const verifyMs = figures.digestMs + figures.repairMs;
+  const parts = [fenceMs, verifyMs, stallMs - fenceMs - verifyMs] as const;
   services.logger.log('info', 'rebalancing.bucket_switched', {
     moveId: move.id,
     bucketId: move.bucket,
     epoch: session.record.epoch + 1,
     stallMs,
-    rows: verdict.figures.rows,
+    parts,
+    rows: figures.rows,
   });
-  return { kind: 'switched', stallMs, figures: verdict.figures, finish };
+  return { kind: 'switched', stallMs, parts, figures, finish };
+}
+
+type Gate =
+  | { readonly kind: 'open'; readonly pass: RecordedPass }
+  | Extract<SwitchOutcome, { kind: 'more' | 'too-long' }>;
+
+/** Passes until the switch is short enough; the fence comes right after the last of them. */
+async function passGate(session: MoveSession, options: SwitchOptions): Promise<Gate> {
+  const { clock } = session.services;
+  const endsAtMs = clock.monotonicMs() + options.sliceMs;
+  const limits = {
+    stallLimitMs: options.stallLimitMs ?? DEFAULT_STALL_LIMIT_MS,
+    maxPasses: options.maxPasses ?? DEFAULT_MAX_PASSES,
+  };
+  let { progress } = session.record;
+  for (;;) {
+    const pass = await recordedPass(session, progress);
+    const { figures: last, passes } = pass.outcome;
+    const decision = decideGate({ last, before: progress.lastPass, passes, ...limits });
+    if (decision === 'switch') return { kind: 'open', pass };
+    if (decision === 'too-long') return { kind: 'too-long', pass: pass.outcome };
+    if (clock.monotonicMs() >= endsAtMs) return { kind: 'more', pass: pass.outcome };
+    progress = pass.progress;
+  }
 }
 
 interface Fence {
@@ -123,7 +170,7 @@ type Verdict =
 async function underFence(
   session: MoveSession,
   fence: Fence,
-  parts: readonly DigestPart[],
+  before: RecordedPass,
 ): Promise<Verdict> {
   const { clock, probe } = session.services;
   let figures: PassFigures | null = null;
@@ -134,10 +181,10 @@ async function underFence(
     const held = await renewSession(session, () =>
       Math.max(1, Math.ceil(fence.endsAtMs - clock.monotonicMs())),
     );
-    const pass = await runPass(held, parts);
+    const pass = await runPass(held, before.parts);
     figures = pass.figures;
     if (figures.chunksUnsettled > 0) return await lift(session, fence, figures, 'unsettled');
-    await recordVerification(held, fence, pass);
+    await recordVerification(held, fence, before.progress, pass);
     await probe.reach('rebalancing.beforeGiveAway', session.move.id);
     const { move } = session;
     const change = { bucket: move.bucket, epoch: fence.epoch, token: fence.token, to: move.to };
@@ -155,8 +202,12 @@ async function underFence(
 }
 
 /** What was verified, kept before the decision: a certificate can then be made whoever finishes the move. */
-async function recordVerification(held: MoveSession, fence: Fence, pass: Pass): Promise<void> {
-  const { progress: before } = held.record;
+async function recordVerification(
+  held: MoveSession,
+  fence: Fence,
+  before: MoveProgress,
+  pass: Pass,
+): Promise<void> {
   const progress: MoveProgress = {
     ...before,
     verified: {
