@@ -3,7 +3,8 @@ import { SHARDED_TABLES } from '../sharding/sharded-tables.ts';
 /**
  * Statements of the checks. Each page is one range of a primary key, joined with the ownership of its bucket: one
  * statement is one snapshot, so a row and "this shard owns it" are of one moment. STRAIGHT_JOIN keeps the page's table
- * outside, which keeps the order of the key without a sort.
+ * outside, which keeps the order of the key without a sort; FORCE INDEX keeps MySQL from a hash join with a small table,
+ * which would read the whole range and sort it for each page.
  */
 const OWNED = "w.state IN ('owned', 'fenced')";
 
@@ -56,8 +57,8 @@ SELECT o.bucket, o.order_id, o.user_id, o.amount_cents, o.state, u.user_id AS ow
   t.state AS t_state, t.user_id AS t_user_id
 FROM orders o
 STRAIGHT_JOIN bucket_ownership w ON w.bucket = o.bucket AND ${OWNED}
-LEFT JOIN users u ON u.bucket = o.bucket AND u.user_id = o.user_id
-LEFT JOIN order_transfers t ON t.bucket = o.bucket AND t.order_id = o.order_id
+LEFT JOIN users u FORCE INDEX (PRIMARY) ON u.bucket = o.bucket AND u.user_id = o.user_id
+LEFT JOIN order_transfers t FORCE INDEX (PRIMARY) ON t.bucket = o.bucket AND t.order_id = o.order_id
 WHERE ${range('o', 'order_id', NUMBER, isFirst)}
 ORDER BY o.bucket, o.order_id LIMIT ?`;
 }
@@ -71,7 +72,7 @@ export function readTransfers(isFirst: boolean): string {
 SELECT t.bucket, t.order_id, ${HOLDING}
 FROM order_transfers t
 STRAIGHT_JOIN bucket_ownership w ON w.bucket = t.bucket AND ${OWNED}
-LEFT JOIN orders o ON o.bucket = t.bucket AND o.order_id = t.order_id
+LEFT JOIN orders o FORCE INDEX (PRIMARY) ON o.bucket = t.bucket AND o.order_id = t.order_id
 WHERE ${range('t', 'order_id', NUMBER, isFirst)}
 ORDER BY t.bucket, t.order_id LIMIT ?`;
 }
@@ -140,7 +141,7 @@ SELECT o.bucket, o.order_id, ${HOLDING}
 FROM ${BY_ID}
 STRAIGHT_JOIN orders o ON o.bucket = j.b AND o.order_id = j.i
 STRAIGHT_JOIN bucket_ownership w ON w.bucket = o.bucket AND ${OWNED}
-LEFT JOIN order_transfers t ON t.bucket = o.bucket AND t.order_id = o.order_id`;
+LEFT JOIN order_transfers t FORCE INDEX (PRIMARY) ON t.bucket = o.bucket AND t.order_id = o.order_id`;
 
 /** Columns: saga_id. Value: JSON of [bucket, saga id]. */
 export const FIND_SAGAS = `

@@ -1,7 +1,16 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { bucketOf } from '../../src/sharding/hash.ts';
 import { createBlobStore } from '../../src/storage/blob-store.ts';
+import type { ShardId } from '../../src/kernel/ids.ts';
 import { checkPiece, lookAgain } from '../../src/verification/contracts.ts';
+import {
+  readDirectory,
+  readLedger,
+  readOrders,
+  readSagas,
+  readTransfers,
+  readUsers,
+} from '../../src/verification/statements.ts';
 import { createTestDatabases, type TestDatabases } from '../support/cluster.ts';
 import { createRandom } from '../support/random.ts';
 import { createTestStorage } from '../support/storage.ts';
@@ -472,6 +481,31 @@ describe('what is only on its way is no violation', () => {
     await change(BOB, old)();
     expect(problemsOf(await world.run())).toEqual([]);
   });
+});
+
+test('each page is a range of a primary key, read without a sort', async () => {
+  const bucket = bucketOf(ANN);
+  const rows = Array.from(
+    { length: 3_000 },
+    (_, id) => `(${bucket}, ${id + 100}, ${ANN}, 1, NOW(3))`,
+  );
+  await world.atOwner(
+    bucket,
+    `INSERT INTO orders (bucket, order_id, user_id, amount_cents, created_at) VALUES ${rows.join(', ')}`,
+  );
+  const explain = databases.engine === 'mysql' ? 'EXPLAIN FORMAT=TRADITIONAL' : 'EXPLAIN';
+  for (const text of [readUsers, readDirectory, readOrders, readTransfers, readSagas, readLedger]) {
+    const key = text === readLedger ? ['1', '1', bucket, '1'] : ['1'];
+    const plan = await instance.database.onShard(
+      world.owner(bucket) as ShardId,
+      (shard) => shard.query(`${explain} ${text(false)}`, [bucket, ...key, bucket, 1023, 500]),
+      { deadlineMs: 10_000 },
+    );
+    const told = plan.map((row) => `${String(row['type'])} ${String(row['Extra'])}`);
+    expect(told[0]).toMatch(/^range /);
+    expect(told.slice(1).filter((line) => !line.startsWith('eq_ref'))).toEqual([]);
+    expect(told.join('; ')).not.toContain('filesort');
+  }
 });
 
 test('a shard that is away fails the run, and is named', async () => {
