@@ -33,10 +33,6 @@ import { emailKey, type NormalizedEmail } from './email.ts';
  *
  * A local transaction does all of this at once, on the same rows under the same locks.
  */
-export interface DirectoryKey {
-  readonly bucket: BucketId;
-  readonly email: NormalizedEmail;
-}
 
 /** Who has an email. */
 export interface EmailHolder {
