@@ -19,7 +19,7 @@ export interface AuditRequest {
   /** Unique in the saga; decimal text. */
   readonly entry: string;
   readonly verb: OperatorVerb;
-  /** The step it was at when it was asked, when that is known. */
+  /** The step that is meant, or that it was at when it was asked; null when not known. */
   readonly step: string | null;
   readonly reason: string;
   readonly requestedBy: string | null;

@@ -23,6 +23,8 @@ export interface OperatorOrder {
   readonly verb: OperatorVerb;
   readonly reason: string;
   readonly by: string | undefined;
+  /** For `skip`: the step that is meant; the one the saga is at when undefined. */
+  readonly step: string | undefined;
   readonly requestId: string;
 }
 
@@ -38,7 +40,7 @@ export interface OperatorAnswer {
  * Passes an operator's word on to a saga, written down first. A saga whose orchestration is lost is started again by
  * `retry` and `compensate`: it goes on when its pivot is done, and otherwise compensates. What became of the word shows
  * in the audit. Throws `not-found`, and `conflict` when the saga has ended, when there is no orchestration that could
- * skip, and when a `skip` before this one is not settled yet (permanent).
+ * skip, and when a `skip` before this one is not settled yet; `validation-failed` for a step with another verb (permanent).
  */
 export async function orderSaga(
   services: Services,
@@ -47,6 +49,10 @@ export async function orderSaga(
   order: OperatorOrder,
 ): Promise<OperatorAnswer> {
   const { sagaId, verb } = order;
+  if (verb !== 'skip' && order.step !== undefined) {
+    const problems = [{ path: '/step', message: 'is for skip only' }];
+    throw PermanentError.validation('The request is not valid.', problems);
+  }
   const record = await readSaga(services, sagaId);
   if (record === undefined) throw sagaNotFound(sagaId);
   if (record.finishedAt !== undefined) throw hasEnded(record);
@@ -57,17 +63,18 @@ export async function orderSaga(
   const lives = await orchestrationLives(client, module, sagaId);
   if (verb === 'skip') await requireSkippable(services, sagaId, lives);
   const entry = await services.ids.nextOrderId();
+  const step = order.step ?? (lives ? await stepOf(client, module, sagaId) : null);
   await recordRequest(services, {
     sagaId,
     entry,
     verb,
-    step: lives ? await stepOf(client, module, sagaId) : null,
+    step,
     reason: order.reason,
     requestedBy: order.by ?? null,
     requestId: order.requestId,
     requestedAtMs: services.clock.nowMs(),
   });
-  const state = await passOn(services, client, { module, record, order, entry });
+  const state = await passOn(services, client, { module, record, order, entry, step });
   services.logger.log('warn', 'sagas.ordered', { sagaId, verb, entry, state });
   return { sagaId, entry, verb, state };
 }
@@ -107,11 +114,12 @@ async function passOn(
     readonly record: SagaRecord;
     readonly order: OperatorOrder;
     readonly entry: string;
+    readonly step: string | null;
   },
 ): Promise<EntryState> {
-  const { module, record, order, entry } = passed;
+  const { module, record, order, entry, step } = passed;
   const { sagaId, verb } = order;
-  const word = { verb, entry };
+  const word = { verb, entry, ...(verb === 'skip' && step !== null && { step }) };
   if (await client.raise(sagaId, OPERATOR_EVENT, word)) return 'requested';
   if (verb === 'skip') {
     await settleRequest(services, { sagaId, entry, state: 'refused' });

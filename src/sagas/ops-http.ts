@@ -99,6 +99,10 @@ function verbRoute({ modules }: SweepParts): Route {
       .strictObject({
         reason: visibleText(1_000).meta({ description: 'Why. Kept in the audit.' }),
         by: visibleText(200).optional().meta({ description: 'Who says so.' }),
+        step: visibleText(64).optional().meta({
+          description:
+            'For `skip`: the step that is meant; refused when the saga is at another one. Default: the one it is at.',
+        }),
       })
       .meta({ id: 'SagaOrder' }),
     durable: true,
@@ -117,7 +121,7 @@ function verbRoute({ modules }: SweepParts): Route {
     },
     errors: ['not-found', 'conflict'],
     handle: async ({ params, body, services, durable, requestId }) => {
-      const order = { ...params, reason: body.reason, by: body.by, requestId };
+      const order = { ...params, reason: body.reason, by: body.by, step: body.step, requestId };
       return { status: 202, body: await orderSaga(services, durable, modules, order) };
     },
   });
@@ -144,7 +148,9 @@ const auditRoute = defineRoute({
               step: z
                 .string()
                 .nullable()
-                .meta({ description: 'The step it was at when it was asked, if known.' }),
+                .meta({
+                  description: 'The step that was meant, or that it was at when it was asked.',
+                }),
               reason: z.string(),
               requestedBy: z.string().nullable(),
               requestId: z.string(),

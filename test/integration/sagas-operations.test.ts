@@ -293,6 +293,22 @@ describe('an operator’s word', () => {
     expect((await order(sagaId, 'skip')).status).toBe(202);
   });
 
+  test('to skip names the step: the one it is at, or the one that was said', async () => {
+    const [at, meant] = [sagaOn(0), sagaOn(1)];
+    for (const sagaId of [at, meant]) {
+      await app.addSaga({ sagaId });
+      runs(sagaId, 'at the pivot');
+    }
+    expect((await order(at, 'skip')).status).toBe(202);
+    expect((await order(meant, 'skip', { reason: 'r', step: 'other' })).status).toBe(202);
+    expect(app.runtime.raised.map(({ data }) => data)).toEqual([
+      { verb: 'skip', entry: expect.any(String) as string, step: 'act' },
+      { verb: 'skip', entry: expect.any(String) as string, step: 'other' },
+    ]);
+    expect(await audit(meant)).toMatchObject([{ verb: 'skip', step: 'other' }]);
+    expect((await order(at, 'retry', { reason: 'r', step: 'act' })).status).toBe(400);
+  });
+
   test('comes too late for a saga that has ended', async () => {
     const sagaId = sagaOn(0);
     const outcome = { kind: 'completed', value: 1 };
