@@ -2,8 +2,10 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -21,6 +23,8 @@ export interface Faults {
   readonly app: string;
   /** Plans a fault; its id names it in {@link hits} and {@link release}. In force when this returns. */
   arm(fault: Fault): string;
+  /** Takes back what has not happened of a fault. */
+  disarm(id: string): void;
   /** Lets go what a `pause` of this id holds, now or later. */
   release(id: string): void;
   /** What happened so far, in order. */
@@ -50,6 +54,12 @@ export function createFaults(): Faults {
       writeTokens(folder, id, fault);
       return id;
     },
+    disarm: (id) => {
+      const armed = path.join(folder, FOLDERS.armed);
+      for (const name of readdirSync(armed).filter((file) => file.startsWith(`${id}.`))) {
+        rmSync(path.join(armed, name), { force: true });
+      }
+    },
     release: (id) => writeFileSync(path.join(folder, FOLDERS.released, id), ''),
     hits,
     happened: (id, times = 1) =>
@@ -64,7 +74,7 @@ export function createFaults(): Faults {
 
 /** One file per time it is to happen, each complete when it comes in sight. */
 function writeTokens(folder: string, id: string, fault: Fault): void {
-  const { point, subject, action, times = 1, code } = fault;
+  const { point, subject, action, times = action === 'note' ? 'always' : 1, code } = fault;
   const isPattern = subject instanceof RegExp;
   const entry: Token = {
     id,
@@ -72,9 +82,10 @@ function writeTokens(folder: string, id: string, fault: Fault): void {
     subject: isPattern ? subject.source : subject,
     isPattern,
     action,
+    isLasting: times === 'always',
     ...(code === undefined ? {} : { code }),
   };
-  for (let index = 0; index < (action === 'note' ? 1 : times); index += 1) {
+  for (let index = 0; index < (times === 'always' ? 1 : times); index += 1) {
     const name = `${id}.${index}.json`;
     const draft = path.join(folder, name);
     writeFileSync(draft, JSON.stringify(entry));

@@ -23,8 +23,8 @@ export interface Fault {
   /** Exact, or a pattern. */
   readonly subject: string | RegExp;
   readonly action: FaultAction;
-  /** How often; default once. A `note` is never used up. */
-  readonly times?: number;
+  /** How often; default once, and a `note` always. */
+  readonly times?: number | 'always';
   /** The code that is thrown; default `conflict`, or `shard-unavailable` for a transient one. */
   readonly code?: ErrorCode;
 }
@@ -36,6 +36,8 @@ export const token = z.object({
   subject: z.string(),
   isPattern: z.boolean(),
   action: z.enum(['exit', 'transient', 'permanent', 'pause', 'note']),
+  /** Not used up. */
+  isLasting: z.boolean(),
   code: z.string().optional(),
 });
 export type Token = z.infer<typeof token>;

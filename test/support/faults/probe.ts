@@ -43,7 +43,8 @@ export function createFaultProbe(folder: string): Probe {
         const found = read(file);
         if (found === undefined || !fits(found, point, subject)) continue;
         const isNote = found.action === 'note';
-        if (!isNote && (due !== undefined || !spend(file))) continue;
+        if (!isNote && due !== undefined) continue;
+        if (!found.isLasting && !spend(file)) continue;
         if (!isNote) due = found;
         writeDown({ id: found.id, point, subject, action: found.action, detail });
       }

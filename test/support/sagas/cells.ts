@@ -26,6 +26,8 @@ export interface Cell {
   /** Notes of each delivery of the row, and of each that was answered. */
   readonly delivered: string;
   readonly answered: string;
+  /** The fault that refuses the pivot, if any. */
+  readonly refusal?: string;
 }
 
 /** Whether the row needs the pivot refused, and whether the column refuses the row itself for good. */
@@ -45,10 +47,7 @@ export async function prepareCell(
   const subject = `${sagaId}/${row.step.name}/${row.verb}`;
   const saga = await makeCase(world, row.saga, { step: row.step.name, shard: at.shard });
   const note = (point: ProbePoint): string => faults.arm({ point, subject, action: 'note' });
-  if (at.refusePivot) {
-    const pivot = `${sagaId}/${row.pivot}/run`;
-    faults.arm({ point: 'sagas.beforeStep', subject: pivot, action: 'permanent', code: INJECTED });
-  }
+  const refusal = at.refusePivot ? refusePivot(world, sagaId, row.pivot) : undefined;
   const isCompensated = at.refusePivot || at.refuseRow === true;
   return {
     row,
@@ -58,7 +57,15 @@ export async function prepareCell(
     expected: isCompensated ? 'compensated' : 'completed',
     delivered: note('sagas.beforeStep'),
     answered: note('sagas.afterCommit'),
+    ...(refusal === undefined ? {} : { refusal }),
   };
+}
+
+/** However often it is delivered: a host that is killed may forget that it was refused. */
+function refusePivot({ faults }: CellWorld, sagaId: string, pivot: string): string {
+  const subject = `${sagaId}/${pivot}/run`;
+  const fault = { point: 'sagas.beforeStep', action: 'permanent', code: INJECTED } as const;
+  return faults.arm({ ...fault, subject, times: 'always' });
 }
 
 export function armAt(

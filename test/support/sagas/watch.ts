@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { TestApp } from '../app.ts';
 import { type HttpReply, until } from '../http.ts';
@@ -68,15 +69,25 @@ export async function expectNothingHeld(app: TestApp): Promise<void> {
   expect(held).toEqual([]);
 }
 
-/** Starts the host again whenever it ended, until `isEnough`; it may be killed again while it starts. */
-export async function keepAlive(app: TestApp, isEnough: () => boolean): Promise<number> {
-  let restarts = 0;
-  // A host that ended for another reason than the planned ones must not be started for ever.
-  const most = 200;
-  while (!isEnough() && restarts < most) {
-    await app.ended();
-    restarts += 1;
+/**
+ * Starts the host again whenever it ended, until `isEnough`; it may be killed again while it starts. Throws when the next
+ * kill does not come.
+ */
+export async function keepAlive(app: TestApp, isEnough: () => boolean): Promise<void> {
+  for (let restarts = 0; !isEnough(); restarts += 1) {
+    if (restarts > MOST_RESTARTS) throw new Error(`the host ended ${restarts} times`);
+    const waiting = new AbortController();
+    await Promise.race([app.ended(), tooLong(waiting.signal)]).finally(() => waiting.abort());
     await app.restart().catch((error: unknown) => console.log(`not started: ${String(error)}`));
   }
-  return restarts;
+}
+
+/** Far more than any test plans. */
+const MOST_RESTARTS = 200;
+/** Longer than the longest wait of a saga between two tries. */
+const NEXT_KILL_TIMEOUT_MS = 90_000;
+
+async function tooLong(signal: AbortSignal): Promise<never> {
+  await sleep(NEXT_KILL_TIMEOUT_MS, undefined, { signal }).catch(() => undefined);
+  throw new Error(`the host lived for ${NEXT_KILL_TIMEOUT_MS} ms where it was to be killed`);
 }
