@@ -77,7 +77,7 @@ export async function requireUser(tx: SqlRunner, userId: UserId): Promise<void> 
 
 /**
  * The source's row, when the order is there to be taken. Throws `user-not-found`, `order-not-found`, and `order-conflict`
- * while another transfer has it (all permanent).
+ * while another transfer has it, on its way from or to this user (all permanent).
  */
 export async function requireSource(
   tx: SqlRunner,
@@ -86,7 +86,7 @@ export async function requireSource(
 ): Promise<OrderRow> {
   const isTheirs = row?.userId === fromUserId;
   if (isTheirs && row.state === ORDER_STATE.plain) return row;
-  if (isTheirs && row.state === ORDER_STATE.locked) {
+  if (isTheirs && row.state !== ORDER_STATE.moved) {
     throw new PermanentError(
       'order-conflict',
       `Order ${orderId} is being transferred by another request. Look at the order, and try again.`,

@@ -125,6 +125,8 @@ describe('rows whose saga is gone', () => {
     await deliver('insert-pending', 'run');
     await pivotAlone();
     expect(await world.holders(orderId, [A, B])).toEqual([]);
+    const tooSoon = await world.transfer(orderId, [B, A]);
+    expect([tooSoon.status, tooSoon.json['code']]).toEqual([409, 'order-conflict']);
     expect(await settle()).toEqual({ ...NOTHING, found: 1, confirmed: 1 });
     expect(await world.holders(orderId, [A, B])).toEqual([B]);
     expect(await settle()).toEqual(NOTHING);
