@@ -252,10 +252,11 @@ const CLOSED: StepError = {
     'A step of this saga was closed before it ran: an earlier run of the same saga, an operator or the sweep took it back. Send the request again under a new id.',
 };
 
+/** Not the fault of the request: of a code that tells the caller (and `saga-of-key.ts`) that it may succeed another time. */
 const LOST: StepError = {
-  code: 'conflict',
+  code: 'shard-unavailable',
   message:
-    'This saga was interrupted before its point of no return and was taken back. Send the request again under a new id.',
+    'This saga was interrupted before its point of no return and was taken back. Send the request again.',
 };
 
 const UNEXPECTED: StepError = {

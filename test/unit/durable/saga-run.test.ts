@@ -272,7 +272,7 @@ describe('a saga that was lost', () => {
         await run?.(delivery, { instanceId: '', logger: { log: () => {}, with: () => never() } });
       }
       const { outcome } = await driveSaga(saga, world, { mode: 'recover' });
-      expect(outcome).toMatchObject({ kind: 'compensated', error: { code: 'conflict' } });
+      expect(outcome).toMatchObject({ kind: 'compensated', error: { code: 'shard-unavailable' } });
       expect(world.log).toEqual(begun.length > 0 ? ['run c1', 'undo c1'] : []);
       expect(world.ledger.has(begun.length > 0 ? 'c2' : 'c1')).toBe(true);
     }
