@@ -5,7 +5,7 @@
 export const ORDER_STATE = { plain: 0, locked: 1, pending: 2, moved: 3 } as const;
 
 /** True of orders that are seen and counted. */
-export const VISIBLE = `state < ${ORDER_STATE.pending}`;
+const VISIBLE = `state < ${ORDER_STATE.pending}`;
 
 /**
  * Whom the order of a row was placed for, whoever has it now: a transfer inside the bucket remembers that. Null for a

@@ -37,7 +37,7 @@ export interface OrderRow extends OrderContent {
 }
 
 /** Who holds a row that is not plain, and against whom. */
-export interface Trace {
+interface Trace {
   readonly userId: UserId;
   readonly peerUserId: UserId;
   readonly state: number;
@@ -108,7 +108,7 @@ export function placeAtTarget(row: OrderRow | undefined, order: OrderContent): '
 }
 
 /** The id is taken where the order would go: ids are unique within a bucket only (ADR 0004). */
-export function idInUse(): PermanentError {
+function idInUse(): PermanentError {
   return new PermanentError(
     'order-conflict',
     'The user who is to get the order has another one of this id, or their data lies where the id is in use.',
