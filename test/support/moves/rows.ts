@@ -80,7 +80,7 @@ function text(column: Column, random: Random): string {
         : ((kind === 1 ? NASTY : WIDE)[random.below(kind === 1 ? NASTY.length : WIDE.length)] ??
           '');
     size += Buffer.byteLength(piece);
-    units += [...piece].length;
+    units += Array.from(piece).length;
     if (units > wanted || size > bytes) break;
     made += piece;
   }
@@ -178,7 +178,7 @@ export async function contentOf(shard: Shard, bucket: BucketId): Promise<readonl
     );
     rows.push(...found.map((row) => `${table.name}: ${describe(columns, row)}`));
   }
-  return rows.toSorted();
+  return rows.toSorted((a, b) => (a < b ? -1 : 1));
 }
 
 function describe(columns: readonly Column[], row: SqlRow): string {

@@ -3,6 +3,7 @@ import type { Shard, ShardedDatabase } from '../../../src/database/contracts.ts'
 import { readFence } from '../../../src/database/ownership.ts';
 import type { FenceState } from '../../../src/database/ownership.ts';
 import { systemClock } from '../../../src/kernel/clock.ts';
+import { assertNever } from '../../../src/kernel/exhaustive.ts';
 import type { BucketId, ShardId } from '../../../src/kernel/ids.ts';
 import { noopProbe } from '../../../src/kernel/probe.ts';
 import type { Probe, ProbePoint } from '../../../src/kernel/probe.ts';
@@ -102,6 +103,32 @@ export function deadAt(point: ProbePoint, nth = 1): Probe & { readonly dead: boo
   };
 }
 
+/** An instance's stop at a point: `reached` when it is there, and it goes on when it is let go. */
+export interface Hold {
+  readonly probe: Probe;
+  readonly reached: Promise<void>;
+  readonly letGo: () => void;
+}
+
+export function heldAt(point: ProbePoint): Hold {
+  let arrive = (): void => undefined;
+  let letGo = (): void => undefined;
+  const reached = new Promise<void>((resolve) => {
+    arrive = resolve;
+  });
+  const released = new Promise<void>((resolve) => {
+    letGo = resolve;
+  });
+  const probe: Probe = {
+    reach: async (at) => {
+      if (at !== point) return;
+      arrive();
+      await released;
+    },
+  };
+  return { probe, reached, letGo: () => letGo() };
+}
+
 /** Small slices and chunks, so that small buckets have many. */
 export const SMALL: AdvanceOptions = { sliceMs: 30_000, chunkRows: 200, holdMs: 2_000 };
 
@@ -131,7 +158,11 @@ function isEnd(advance: Advance): boolean {
       return advance.outcome.kind === 'obstacle';
     case 'cancel':
       return advance.outcome.kind === 'cancelled';
-    default:
+    case 'copy':
+    case 'await-fence':
+    case 'finish':
       return false;
+    default:
+      return assertNever(advance);
   }
 }

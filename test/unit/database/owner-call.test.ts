@@ -129,6 +129,47 @@ describe('callOwner', () => {
     },
   );
 
+  it('has a fence looked at when it holds up for longer than a switch takes, and goes on at once when it was lifted', async () => {
+    const world = new World();
+    world.rows[0] = { state: 'fenced', movedTo: null };
+    world.mend = (at) => {
+      world.standstills.push(at);
+      if (world.standstills.length < 3) return false;
+      world.rows[0] = { state: 'owned', movedTo: null };
+      return true;
+    };
+    expect(await world.call()).toBe(0);
+    expect(world.asked).toHaveLength(6);
+    expect(world.standstills).toHaveLength(3);
+    expect(world.standstills[0]).toMatchObject({ shard: 0, refusal: { state: 'fenced' } });
+  });
+
+  it('says which shard sent it to one that still receives the bucket', async () => {
+    const world = new World();
+    world.rows[0] = { state: 'gone', movedTo: 1 };
+    world.rows[1] = { state: 'receiving', movedTo: null };
+    world.mend = (at) => {
+      world.standstills.push(at);
+      world.rows[1] = { state: 'owned', movedTo: null };
+      return true;
+    };
+    expect(await world.call()).toBe(1);
+    expect(world.standstills).toMatchObject([
+      { bucket: BUCKET, shard: 1, sentBy: 0, refusal: { state: 'receiving' } },
+    ]);
+    expect(world.asked).toEqual([0, 1, 0, 1, 1]);
+  });
+
+  it('waits as before when mending fails', async () => {
+    const world = new World();
+    world.rows[0] = { state: 'fenced', movedTo: null };
+    world.mend = () => {
+      throw RetryableError.shardUnavailable(0);
+    };
+    await expect(world.call(2_000)).rejects.toMatchObject({ code: 'shard-unavailable' });
+    expect(world.passedMs()).toBeGreaterThan(1_000);
+  });
+
   it('asks the new owner when the old one is down', async () => {
     const world = new World();
     world.down.add(0);

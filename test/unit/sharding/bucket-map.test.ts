@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { ShardId } from '../../../src/kernel/ids.ts';
+import type { BucketId, ShardId } from '../../../src/kernel/ids.ts';
 import {
+  assignBucket,
   bucketsOf,
   initialBucketMap,
   parseBucketMap,
@@ -168,5 +169,42 @@ describe('reconcileShards', () => {
   it('names every contradiction at once', () => {
     const outcome = reconcileShards(firstMap(names(4)), ['a', 'b'], LATER);
     expect(outcome.kind === 'contradiction' && outcome.problems).toHaveLength(4);
+  });
+});
+
+describe('assignBucket', () => {
+  const change = { bucket: 4 as BucketId, to: 1 as ShardId, epoch: 2, updatedAt: LATER };
+
+  it('gives the bucket to its new owner at its epoch', () => {
+    const map = firstMap(names(3));
+    const moving = {
+      ...map,
+      moves: [
+        { bucket: 4, from: 1, to: 1 },
+        { bucket: 5, from: 2, to: 1 },
+      ],
+    };
+    const next = assignBucket(moving, { ...change, to: 1 as ShardId });
+    expect(next).toMatchObject({ version: 2, updatedAt: LATER, moves: [{ bucket: 5 }] });
+    expect(next?.assignment[4]).toBe(1);
+    expect(next?.epochs[4]).toBe(2);
+    const others = (bucket: number): boolean => bucket !== 4;
+    expect(next?.assignment.filter((_, bucket) => others(bucket))).toEqual(
+      map.assignment.filter((_, bucket) => others(bucket)),
+    );
+  });
+
+  it('changes nothing when the map knows of it, or of a later owner', () => {
+    const once = assignBucket(firstMap(names(3)), change) as BucketMap;
+    expect(assignBucket(once, change)).toBeUndefined();
+    expect(assignBucket(once, { ...change, to: 2 as ShardId })).toBeUndefined();
+    expect(assignBucket(once, { ...change, to: 2 as ShardId, epoch: 3 })?.assignment[4]).toBe(2);
+  });
+
+  it('makes a new shard active with its first bucket', () => {
+    const outcome = reconcileShards(firstMap(names(2)), names(3), LATER);
+    if (outcome.kind !== 'extended') throw new Error('the map was not extended');
+    const next = assignBucket(outcome.map, { ...change, to: 2 as ShardId });
+    expect(next?.shards.map(({ state }) => state)).toEqual(['active', 'active', 'active']);
   });
 });
