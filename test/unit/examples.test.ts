@@ -2,13 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import type { Route } from '../../src/http/handler.ts';
 import { PROBLEM_KINDS } from '../../src/http/problem.ts';
-import { ingestionRoutes } from '../../src/ingestion/http.ts';
-import { poisonRoutes } from '../../src/ingestion/poison-http.ts';
 import type { ErrorCode } from '../../src/kernel/errors.ts';
-import { openApiRoute, operationsRoutes } from '../../src/operations/http.ts';
-import { ordersRoutes } from '../../src/orders/http.ts';
-import { revenueRoutes } from '../../src/revenue/http.ts';
-import { usersRoutes } from '../../src/users/http.ts';
+import { allRoutes as routes } from '../../src/routes.ts';
 import { fillIn, parseHttpFile } from '../support/http-file.ts';
 
 /** The examples fit the routes; that they also do what they say is checked against the running app (test/e2e). */
@@ -22,16 +17,6 @@ const requests = readdirSync(FOLDER)
       ...request,
     })),
   );
-
-const routes: readonly Route[] = [
-  ...usersRoutes,
-  ...ordersRoutes,
-  ...ingestionRoutes,
-  ...operationsRoutes,
-  ...poisonRoutes,
-  ...revenueRoutes,
-  openApiRoute(() => routes),
-];
 
 function routeOf(request: { method: string; url: string }): Route | undefined {
   const path = request.url.replace('{{host}}/api/', '').replace(/\?.*$/, '');

@@ -2,22 +2,8 @@ import { describe, expect, test } from 'vitest';
 import { z } from 'zod';
 import { defineRoute, type Route } from '../../../src/http/handler.ts';
 import { createOpenApi } from '../../../src/http/openapi.ts';
-import { ingestionRoutes } from '../../../src/ingestion/http.ts';
-import { poisonRoutes } from '../../../src/ingestion/poison-http.ts';
-import { openApiRoute, operationsRoutes } from '../../../src/operations/http.ts';
-import { ordersRoutes } from '../../../src/orders/http.ts';
-import { revenueRoutes } from '../../../src/revenue/http.ts';
-import { usersRoutes } from '../../../src/users/http.ts';
+import { allRoutes as routes } from '../../../src/routes.ts';
 
-const routes: readonly Route[] = [
-  ...usersRoutes,
-  ...ordersRoutes,
-  ...ingestionRoutes,
-  ...operationsRoutes,
-  ...poisonRoutes,
-  ...revenueRoutes,
-  openApiRoute(() => routes),
-];
 const document = createOpenApi(routes) as {
   openapi: string;
   paths: Record<string, Record<string, Operation>>;
