@@ -167,6 +167,73 @@ describe('a mover that comes late', () => {
     ]);
   });
 
+  it('can bring no row back that was deleted since it read it, also while the bucket is still being received', async () => {
+    const move = await freshMove(300);
+    const { bucket } = move;
+    const early = heldAt('rebalancing.beforeChunk');
+    const late = runMove(world.instance(early.probe), move, OPTIONS);
+    late.catch(() => undefined);
+    await early.reached;
+    await world.on(0, (shard) =>
+      shard.execute('DELETE FROM orders WHERE bucket = ? AND order_id = 1', [bucket]),
+    );
+    const verified = heldAt('rebalancing.beforeGiveAway');
+    const options = { ...OPTIONS, holdMs: 5_000 };
+    const moving = runMove(world.instance(verified.probe), move, options);
+    await verified.reached;
+    early.letGo();
+    await expect(late).rejects.toMatchObject({ code: 'conflict' });
+    verified.letGo();
+    expect((await moving).at(-1)).toEqual({ step: 'done' });
+    const rows = await world.on(1, (shard) =>
+      shard.query('SELECT MIN(order_id) AS id, COUNT(*) AS n FROM orders WHERE bucket = ?', [
+        bucket,
+      ]),
+    );
+    expect(rows).toEqual([{ id: '2', n: '299' }]);
+  });
+
+  it('verifies under a token that none of its own earlier writes has', async () => {
+    const move = await freshMove(10);
+    const tokens: (string | null)[] = [];
+    const watched: Probe = {
+      reach: async (point) => {
+        if (point !== 'rebalancing.afterPass' && point !== 'rebalancing.beforeGiveAway') return;
+        tokens.push((await world.ownership(move.bucket))[1]?.token ?? null);
+      },
+    };
+    await runMove(world.instance(watched), move, OPTIONS);
+    expect(tokens).toHaveLength(2);
+    expect(new Set(tokens).size).toBe(2);
+    expect(tokens).not.toContain(null);
+  });
+
+  it('does not switch when rows change under the fence, which no write of the service can do', async () => {
+    const move = await freshMove(300);
+    await prepareMove(world.services, move);
+    await copyBucket(world.services, move, OPTIONS);
+    const past = (orderId: number): Promise<unknown> =>
+      world.on(0, (shard) =>
+        shard.execute('UPDATE orders SET amount_cents = 1 WHERE bucket = ? AND order_id = ?', [
+          move.bucket,
+          orderId,
+        ]),
+      );
+    const rogue: Probe = {
+      reach: async (point) => {
+        if (point === 'rebalancing.afterFence') await past(10);
+        if (point === 'rebalancing.beforeRepair') await past(20);
+      },
+    };
+    const outcome = await switchBucket(world.instance(rogue), move, { ...OPTIONS, holdMs: 5_000 });
+    expect(outcome).toMatchObject({
+      kind: 'lifted',
+      reason: 'unsettled',
+      figures: { rowsDiffering: 1, chunksUnsettled: 1 },
+    });
+    expect((await world.ownership(move.bucket))[0]).toMatchObject({ state: 'owned', epoch: 1 });
+  });
+
   it('loses its fence when another delivery claimed the move', async () => {
     const move = await freshMove(300);
     await prepareMove(world.services, move);
