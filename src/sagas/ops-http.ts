@@ -145,12 +145,9 @@ const auditRoute = defineRoute({
             z.object({
               entry: idText,
               verb: z.enum(OPERATOR_VERBS),
-              step: z
-                .string()
-                .nullable()
-                .meta({
-                  description: 'The step that was meant, or that it was at when it was asked.',
-                }),
+              step: z.string().nullable().meta({
+                description: 'The step that was meant, or that it was at when it was asked.',
+              }),
               reason: z.string(),
               requestedBy: z.string().nullable(),
               requestId: z.string(),

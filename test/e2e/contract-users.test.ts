@@ -85,7 +85,7 @@ describe('POST /api/users', () => {
       ids.map((userId) => app.http.post('/api/users', { userId, email: 'race@example.com' })),
     );
     const taken = replies.filter((reply) => reply.json['code'] === 'email-taken');
-    expect(replies.map((reply) => reply.status).sort()).toEqual([201, 409, 409]);
+    expect(replies.map((reply) => reply.status).toSorted((a, b) => a - b)).toEqual([201, 409, 409]);
     expect(taken).toHaveLength(2);
     const winner = replies.find((reply) => reply.status === 201)?.json['userId'];
     const found = await app.http.get('/api/users?email=race%40example.com');

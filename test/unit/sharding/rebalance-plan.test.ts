@@ -48,7 +48,9 @@ describe('planRebalance', () => {
     const map = initial(4);
     const plan = planRebalance(map, { weights: equal(0, 1, 2) });
     expect(plan.moves).toHaveLength(256);
-    expect([...counts(apply(map, plan)).values()].toSorted()).toEqual([341, 341, 342]);
+    expect([...counts(apply(map, plan)).values()].toSorted((a, b) => a - b)).toEqual([
+      341, 341, 342,
+    ]);
   });
 
   it('spreads what runs together over sources', () => {
