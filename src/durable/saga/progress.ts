@@ -138,5 +138,5 @@ function withDue(state: SagaState): SagaState {
 const TOO_LATE: StepError = {
   code: 'shard-unavailable',
   message:
-    'This saga did not reach its point of no return before its deadline and was taken back. Send the request again under a new id.',
+    'This saga did not reach its point of no return before its deadline and was taken back. Send the request again.',
 };
