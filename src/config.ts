@@ -130,6 +130,24 @@ const settings = z.object({
   VERIFY_DEADLINE_MS: count(15_000, 100, 120_000),
   /** What looks wrong is looked at again after this long: longer than a step that is being committed takes. */
   VERIFY_GRACE_MS: count(3_000, 0, 60_000),
+  /** Buckets that one rebalance moves at once: more compete for the same two shards and make every switch longer. */
+  REBALANCE_MAX_MOVES: count(4, 1, 64),
+  /** Of these at most so many leave one shard: it goes on serving its other buckets. */
+  REBALANCE_MAX_MOVES_PER_SOURCE: count(2, 1, 16),
+  /** Of these at most so many arrive at one shard: copies go through its batch connections, best at two (FACTS-mysql 2b). */
+  REBALANCE_MAX_MOVES_PER_TARGET: count(2, 1, 16),
+  /** After this long an activity that moves buckets hands over to the next one: well below any host's limit. */
+  REBALANCE_SLICE_MS: count(20_000, 100, 120_000),
+  /** No bucket is switched while its writers would wait for longer than this, by forecast (DESIGN 6). */
+  REBALANCE_STALL_LIMIT_MS: count(500, 50, 5_000),
+  /** Old copies of moved buckets stay at their source for this long, for looking at them. At most six days. */
+  REBALANCE_PURGE_AFTER_MS: count(3_600_000, 0, 6 * 24 * 3_600_000),
+  /** Moves pause while a shard runs more statements than this at once: a small server has 2 to 4 cores. */
+  REBALANCE_MAX_THREADS_RUNNING: count(40, 1, 10_000),
+  /** Moves pause while `SELECT 1` takes a shard longer than this: usual is a millisecond, within a region. */
+  REBALANCE_MAX_PROBE_MS: count(250, 1, 60_000),
+  /** Moves pause while a shard has more old row versions to purge than this: reads get slower by then. */
+  REBALANCE_MAX_HISTORY: count(1_000_000, 1_000, 1_000_000_000),
   MAX_BODY_BYTES: count(1024 * 1024, 1024, 100 * 1024 * 1024),
 });
 

@@ -8,8 +8,7 @@ import type { Services } from './services.ts';
 import { createBlobStore } from './storage/blob-store.ts';
 import { createBucketMapCache } from './storage/bucket-map-cache.ts';
 import { createBucketMapStore } from './storage/bucket-map-store.ts';
-import { createStorageClients, type StorageClients } from './storage/clients.ts';
-import type { BucketMapSource } from './storage/contracts.ts';
+import { createStorageClients } from './storage/clients.ts';
 import { createIdGenerator, startUnrefTimer } from './storage/id-generator.ts';
 import { createQueueStore } from './storage/queue-store.ts';
 import { createVersionedBlobs } from './storage/versioned-blobs.ts';
@@ -27,7 +26,22 @@ export function createServices(config: Config, logger: Logger, tools: ServiceToo
   const { clock = systemClock, random = Math.random, probe = noopProbe } = tools;
   const clients = createStorageClients(config, { clock, random });
   const blobs = createBlobStore(clients);
-  const bucketMap = createMap(config, { clients, blobs, clock, random, logger });
+  const control = createVersionedBlobs(clients, 'control');
+  const bucketMapStore = createBucketMapStore({
+    blobs: control,
+    list: (...args) => blobs.list(...args),
+    shardNames: config.SHARDS.map((shard) => shard.name),
+    newClusterId: randomUUID,
+    clock,
+    random,
+    logger,
+  });
+  const bucketMap = createBucketMapCache({
+    store: bucketMapStore,
+    cacheMs: config.BUCKET_MAP_CACHE_MS,
+    clock,
+    logger,
+  });
   const database = createShardedDatabase({ config, bucketMap, clock, logger, random });
   const ids = createIdGenerator({
     leases: createWorkerLeases(clients),
@@ -44,31 +58,14 @@ export function createServices(config: Config, logger: Logger, tools: ServiceToo
     probe,
     random,
     bucketMap,
+    bucketMapStore,
     database,
     blobs,
+    control,
     ids,
     queues: createQueueStore(clients),
     close: async () => {
       await Promise.allSettled([database.close(), ids.close()]);
     },
   };
-}
-
-function createMap(
-  config: Config,
-  tools: Pick<Services, 'blobs' | 'clock' | 'random' | 'logger'> & {
-    readonly clients: StorageClients;
-  },
-): BucketMapSource {
-  const { clients, blobs, clock, random, logger } = tools;
-  const store = createBucketMapStore({
-    blobs: createVersionedBlobs(clients, 'control'),
-    list: (...args) => blobs.list(...args),
-    shardNames: config.SHARDS.map((shard) => shard.name),
-    newClusterId: randomUUID,
-    clock,
-    random,
-    logger,
-  });
-  return createBucketMapCache({ store, cacheMs: config.BUCKET_MAP_CACHE_MS, clock, logger });
 }
