@@ -14,6 +14,7 @@ import {
   type ChunkOutcome,
 } from './batch-chunk.ts';
 import type { ChunkKey, OrderRow } from './batch-statements.ts';
+import { mendRefused, type RefusedBucket } from './mend-refused.ts';
 import type { NewOrder } from './model.ts';
 
 export interface WriteOptions {
@@ -60,6 +61,9 @@ export interface OrderBatchWriter {
 /** Waits while a bucket is fenced: a fence is held for at most half a second by default (DESIGN 6). */
 const FENCE_WAIT = { firstMs: 20, factor: 2, maxMs: 250 };
 
+/** Longer than the instant between the two rows of a switch: whoever waits for this long looks whether its mover died. */
+const MEND_FROM_ROUND = 2;
+
 /** Shards written at once by one call; batches of a queue message span few. */
 const SHARDS_AT_ONCE = 16;
 
@@ -103,6 +107,9 @@ async function writeChunk(
       }),
     );
     if (result.kind === 'done') return result.outcome;
+    const { shard } = chunk;
+    const refused = [...result.refused].map(([bucket, refusal]) => ({ shard, bucket, refusal }));
+    if (round >= MEND_FROM_ROUND) await mendRefused(services, refused, map);
     await waitForOwner(services, { shard: chunk.shard, round, endsAtMs });
   }
 }
@@ -121,12 +128,11 @@ async function writeOrders(
       services.config.INGEST_CHUNK_ROWS,
       (bucket) => state.redirects.get(bucket) ?? routeBucket(map, bucket).shard,
     );
-    state.pending = [];
-    state.redirected = true;
+    state.beginRound();
     const settle = async (group: ShardGroup): Promise<void> => {
       try {
         const result = await attempt(services, group, endsAtMs, () => true);
-        if (result.kind === 'done') state.add(group.rows, result.outcome);
+        if (result.kind === 'done') state.add(group, result.outcome);
       } catch (error) {
         if (!(error instanceof AppError) || !error.retryable) throw error;
         state.giveUp(group.rows, error);
@@ -141,7 +147,9 @@ async function writeOrders(
       break;
     }
     await services.bucketMap.refresh();
-    if (!state.redirected) await pause(services, round, endsAtMs);
+    if (state.held.length === 0) continue;
+    if (round >= MEND_FROM_ROUND) await mendRefused(services, state.held, map);
+    await pause(services, round, endsAtMs);
   }
   return state.outcome();
 }
@@ -151,8 +159,8 @@ class BatchProgress {
   pending: readonly OrderRow[];
   /** Where shards said that buckets went: fresher than the map. */
   readonly redirects = new Map<BucketId, ShardId>();
-  /** Whether the round under way learned for each refused bucket where to go instead. */
-  redirected = true;
+  /** Refused in the round under way by shards that did not know where to go instead. */
+  held: readonly RefusedBucket[] = [];
   #inserted = 0;
   #duplicates = 0;
   readonly #conflicts: OrderRow[] = [];
@@ -164,7 +172,12 @@ class BatchProgress {
     this.pending = rows;
   }
 
-  add(rows: readonly OrderRow[], outcome: ChunkOutcome): void {
+  beginRound(): void {
+    this.pending = [];
+    this.held = [];
+  }
+
+  add({ shard, rows }: ShardGroup, outcome: ChunkOutcome): void {
     this.#inserted += outcome.inserted;
     this.#duplicates += outcome.duplicates;
     this.#conflicts.push(...outcome.conflictRows);
@@ -172,7 +185,7 @@ class BatchProgress {
     if (outcome.refused.size === 0) return;
     this.pending = [...this.pending, ...rows.filter((row) => outcome.refused.has(row.bucket))];
     for (const [bucket, refusal] of outcome.refused) {
-      if (!this.#redirect(bucket, refusal)) this.redirected = false;
+      if (!this.#redirect(bucket, refusal)) this.held = [...this.held, { shard, bucket, refusal }];
     }
   }
 

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { BucketId, ShardId } from '../../src/kernel/ids.ts';
+import type { ShardId } from '../../src/kernel/ids.ts';
 import type { ProbePoint } from '../../src/kernel/probe.ts';
 import { advanceMove, readStanding } from '../../src/rebalancing/advance.ts';
 import { cancelMove } from '../../src/rebalancing/cancel.ts';
 import type { Move } from '../../src/rebalancing/model.ts';
 import { prepareMove } from '../../src/rebalancing/prepare.ts';
 import { purgeBucket } from '../../src/rebalancing/purge.ts';
-import { contentOf, insertPlainRows } from '../support/moves/rows.ts';
+import { contentOf } from '../support/moves/rows.ts';
+import { createMoves, dieAt } from '../support/moves/scenes.ts';
 import { createMoveWorld, deadAt, heldAt, Killed, runMove, SMALL } from '../support/moves/world.ts';
 import type { MoveWorld } from '../support/moves/world.ts';
 import { startWriters } from '../support/moves/writers.ts';
@@ -16,23 +17,13 @@ import { createRandom } from '../support/random.ts';
 const random = createRandom();
 const OPTIONS = { ...SMALL, holdMs: 600, stallLimitMs: 5_000 };
 let world: MoveWorld;
-let nextBucket = 0;
+const freshMove = createMoves(() => world);
 
 beforeAll(async () => {
   world = await createMoveWorld();
 });
 
 afterAll(() => world.drop());
-
-async function freshMove(rows = 600): Promise<Move> {
-  const bucket = (nextBucket++ * 3) as BucketId;
-  await world.on(0, (shard) => insertPlainRows(shard, bucket, rows));
-  return { id: `move-${bucket}`, bucket, from: 0 as ShardId, to: 1 as ShardId };
-}
-
-async function dieAt(move: Move, point: ProbePoint, nth = 1): Promise<void> {
-  await expect(runMove(world.instance(deadAt(point, nth)), move, OPTIONS)).rejects.toThrow(Killed);
-}
 
 const content = (shard: number, move: Move): Promise<readonly string[]> =>
   world.on(shard, (on) => contentOf(on, move.bucket));
@@ -65,7 +56,7 @@ describe('cancelling', () => {
     async (point, nth) => {
       const move = await freshMove();
       const before = await content(0, move);
-      await dieAt(move, point, nth);
+      await dieAt(world, move, OPTIONS, point, nth);
       expect(await cancelMove(world.services, move, OPTIONS)).toMatchObject({ kind: 'cancelled' });
       await expectUntouched(move, before);
       expect(await cancelMove(world.services, move, OPTIONS)).toEqual({
@@ -81,7 +72,7 @@ describe('cancelling', () => {
   ])('goes on after it died at %s', async (point) => {
     const move = await freshMove();
     const before = await content(0, move);
-    await dieAt(move, 'rebalancing.beforeGiveAway');
+    await dieAt(world, move, OPTIONS, 'rebalancing.beforeGiveAway');
     const dying = world.instance(deadAt(point));
     await expect(cancelMove(dying, move, OPTIONS)).rejects.toThrow(Killed);
     const steps = await runMove(world.services, move, OPTIONS);
@@ -107,7 +98,7 @@ describe('cancelling', () => {
   it('is too late after the decision, and does not stop the move from ending', async () => {
     const move = await freshMove();
     const before = await content(0, move);
-    await dieAt(move, 'rebalancing.afterGiveAway');
+    await dieAt(world, move, OPTIONS, 'rebalancing.afterGiveAway');
     expect(await cancelMove(world.services, move, OPTIONS)).toEqual({ kind: 'too-late' });
     expect((await runMove(world.services, move, OPTIONS)).at(-1)).toEqual({ step: 'done' });
     expect(await content(1, move)).toEqual(before);
@@ -120,7 +111,7 @@ describe('purging', () => {
     const old = { bucket: move.bucket, shard: move.from };
     const before = await content(0, move);
     expect(await purgeBucket(world.services, old, OPTIONS)).toEqual({ kind: 'not-gone' });
-    await dieAt(move, 'rebalancing.afterGiveAway');
+    await dieAt(world, move, OPTIONS, 'rebalancing.afterGiveAway');
     expect(await purgeBucket(world.services, old, OPTIONS)).toEqual({ kind: 'owner-unverified' });
     await runMove(world.services, move, OPTIONS);
     const back: Move = { ...move, id: `${move.id}-back`, from: move.to, to: move.from };

@@ -1,54 +1,30 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/kernel/clock.ts';
-import type { BucketId, ShardId } from '../../src/kernel/ids.ts';
-import type { Probe, ProbePoint } from '../../src/kernel/probe.ts';
-import type { MoveCertificate } from '../../src/rebalancing/certificate.ts';
-import { copyBucket } from '../../src/rebalancing/copy.ts';
+import type { OrderId, UserId } from '../../src/kernel/ids.ts';
+import type { AmountCents } from '../../src/kernel/money.ts';
+import type { ProbePoint } from '../../src/kernel/probe.ts';
+import type { Timestamp } from '../../src/kernel/time.ts';
+import type { OrderRow } from '../../src/orders/batch-statements.ts';
+import { createOrderBatchWriter } from '../../src/orders/batch-writer.ts';
 import type { Move } from '../../src/rebalancing/model.ts';
-import { diffPass } from '../../src/rebalancing/pass.ts';
-import { prepareMove } from '../../src/rebalancing/prepare.ts';
-import { switchBucket } from '../../src/rebalancing/switch.ts';
-import { insertPlainRows } from '../support/moves/rows.ts';
-import { createMoveWorld, deadAt, heldAt, Killed, runMove, SMALL } from '../support/moves/world.ts';
-import type { MoverServices, MoveWorld } from '../support/moves/world.ts';
+import { createMoves, dieAt, readCertificate, writeOne } from '../support/moves/scenes.ts';
+import { createMoveWorld, runMove, SMALL } from '../support/moves/world.ts';
+import type { MoveWorld } from '../support/moves/world.ts';
 import { startWriters, writtenRows } from '../support/moves/writers.ts';
 import { createRandom } from '../support/random.ts';
+import { testConfig } from '../support/test-database.ts';
 
-/** Movers that die, come late or come twice (I1, I2): whatever they leave, the bucket has one owner and all its rows. */
+/** Movers that die (I1, I2): whatever they leave, the bucket has one owner and all its rows. */
 const random = createRandom();
 const OPTIONS = { ...SMALL, holdMs: 700, stallLimitMs: 5_000 };
 let world: MoveWorld;
-let nextBucket = 0;
+const freshMove = createMoves(() => world);
 
 beforeAll(async () => {
   world = await createMoveWorld();
 });
 
 afterAll(() => world.drop());
-
-async function freshMove(rows = 600): Promise<Move> {
-  const bucket = (nextBucket++ * 3) as BucketId;
-  await world.on(0, (shard) => insertPlainRows(shard, bucket, rows));
-  return { id: `move-${bucket}`, bucket, from: 0 as ShardId, to: 1 as ShardId };
-}
-
-/** Runs a move on an instance that dies at the point. */
-async function dieAt(move: Move, point: ProbePoint, nth = 1): Promise<void> {
-  const probe = deadAt(point, nth);
-  await expect(runMove(world.instance(probe), move, OPTIONS)).rejects.toThrow(Killed);
-  expect(probe.dead).toBe(true);
-}
-
-/** Puts one order in through the owner; gives the shard that took it and how long that took. */
-async function putOrder(
-  services: MoverServices,
-  move: Move,
-): Promise<{ readonly shard: number; readonly tookMs: number }> {
-  const writers = startWriters(services.database, move.bucket, { count: 1, random });
-  const startedAt = performance.now();
-  const { byShard } = await writers.stop();
-  return { shard: Number(Object.keys(byShard)[0]), tookMs: performance.now() - startedAt };
-}
 
 async function expectMoved(move: Move): Promise<void> {
   expect(await world.ownership(move.bucket)).toMatchObject([
@@ -58,11 +34,6 @@ async function expectMoved(move: Move): Promise<void> {
   ]);
   const map = await world.services.bucketMap.refresh();
   expect(map.assignment[move.bucket]).toBe(1);
-}
-
-async function certificateOf(move: Move): Promise<MoveCertificate> {
-  const name = `moves/${move.id}/${String(move.bucket).padStart(4, '0')}.json`;
-  return JSON.parse((await world.blobs.read('control', name)) ?? '') as MoveCertificate;
 }
 
 const POINTS: readonly (readonly [ProbePoint, number])[] = [
@@ -84,7 +55,7 @@ describe('a mover that dies', () => {
   it.each(POINTS)('at %s (time %d) is followed by one that ends the move', async (point, nth) => {
     const move = await freshMove();
     const writers = startWriters(world.instance().database, move.bucket, { count: 6, random });
-    await dieAt(move, point, nth);
+    await dieAt(world, move, OPTIONS, point, nth);
     await systemClock.sleep(100);
     const steps = await runMove(world.instance(), move, OPTIONS);
     await systemClock.sleep(50);
@@ -94,16 +65,16 @@ describe('a mover that dies', () => {
     const found = await world.on(1, (shard) => writtenRows(shard, move.bucket));
     expect(found).toEqual(writers.expected);
     expect(
-      (await certificateOf(move)).tables.find(({ table }) => table === 'orders')?.rows,
+      (await readCertificate(world, move)).tables.find(({ table }) => table === 'orders')?.rows,
     ).toBeGreaterThanOrEqual(600);
   });
 
   it('while the bucket is fenced: writers go on at the source after the end of the fence', async () => {
     const move = await freshMove();
-    await dieAt(move, 'rebalancing.beforeGiveAway');
+    await dieAt(world, move, OPTIONS, 'rebalancing.beforeGiveAway');
     expect((await world.ownership(move.bucket))[0]).toMatchObject({ state: 'fenced' });
     const writer = world.instance();
-    const { shard, tookMs } = await putOrder(writer, move);
+    const { shard, tookMs } = await writeOne(writer, move, random);
     expect(shard).toBe(0);
     expect(tookMs).toBeLessThan(OPTIONS.holdMs + 1_500);
     expect((await world.ownership(move.bucket))[0]).toMatchObject({
@@ -119,162 +90,59 @@ describe('a mover that dies', () => {
 
   it('after its decision: a writer makes the target the owner, and the move is ended by the next', async () => {
     const move = await freshMove();
-    await dieAt(move, 'rebalancing.afterGiveAway');
+    await dieAt(world, move, OPTIONS, 'rebalancing.afterGiveAway');
     expect((await world.ownership(move.bucket)).map(({ state }) => state)).toEqual([
       'gone',
       'receiving',
       'absent',
     ]);
-    const { shard, tookMs } = await putOrder(world.instance(), move);
+    const { shard, tookMs } = await writeOne(world.instance(), move, random);
     expect(shard).toBe(1);
     expect(tookMs).toBeLessThan(2_000);
     expect((await world.ownership(move.bucket))[1]).toMatchObject({ state: 'owned', epoch: 2 });
     expect((await runMove(world.instance(), move, OPTIONS)).at(-1)).toEqual({ step: 'done' });
     await expectMoved(move);
-    expect((await certificateOf(move)).stallMs).toBeNull();
+    expect((await readCertificate(world, move)).stallMs).toBeNull();
   });
 });
 
-describe('a mover that comes late', () => {
-  it('can write nothing over what later deliveries and users have written', async () => {
-    const move = await freshMove(300);
-    const held = heldAt('rebalancing.beforeChunk');
-    const late = runMove(world.instance(held.probe), move, OPTIONS);
-    late.catch(() => undefined);
-    await held.reached;
-    // What it has read and not written yet: one row that is deleted and one that is changed before the move ends.
-    const { bucket } = move;
+describe('a batch of orders that meets what a dead mover left', () => {
+  const rowsOf = (move: Move, from: number): OrderRow[] =>
+    Array.from({ length: 3 }, (_, index) => ({
+      bucket: move.bucket,
+      orderId: String(from + index) as OrderId,
+      userId: '5' as UserId,
+      amountCents: 100 as AmountCents,
+      createdAt: '2026-01-31T09:30:00.000Z' as Timestamp,
+      createdAtGiven: true,
+    }));
+
+  it.each([
+    ['rebalancing.beforeGiveAway', 0],
+    ['rebalancing.afterGiveAway', 1],
+  ] as const)('after a death at %s is written on shard %d', async (point, owner) => {
+    const move = await freshMove();
     await world.on(0, (shard) =>
-      shard.execute('DELETE FROM orders WHERE bucket = ? AND order_id = 1', [bucket]),
-    );
-    expect((await runMove(world.instance(), move, OPTIONS)).at(-1)).toEqual({ step: 'done' });
-    await world.on(1, (shard) =>
-      shard.execute('UPDATE orders SET amount_cents = 5 WHERE bucket = ? AND order_id = 2', [
-        bucket,
-      ]),
-    );
-    held.letGo();
-    await expect(late).rejects.toMatchObject({ code: 'conflict' });
-    const rows = await world.on(1, (shard) =>
-      shard.query(
-        'SELECT order_id, amount_cents FROM orders WHERE bucket = ? AND order_id < 4 ORDER BY order_id',
-        [bucket],
+      shard.execute(
+        "INSERT INTO users (bucket, user_id, email, email_key, created_at) VALUES (?, 5, 'a@example.com', ?, '2026-01-31 09:30:00.000')",
+        [move.bucket, Buffer.alloc(32, 1)],
       ),
     );
-    expect(rows.map((row) => [row['order_id'], row['amount_cents']])).toEqual([
-      ['2', 5],
-      ['3', 9],
-    ]);
-  });
-
-  it('can bring no row back that was deleted since it read it, also while the bucket is still being received', async () => {
-    const move = await freshMove(300);
-    const { bucket } = move;
-    const early = heldAt('rebalancing.beforeChunk');
-    const late = runMove(world.instance(early.probe), move, OPTIONS);
-    late.catch(() => undefined);
-    await early.reached;
-    await world.on(0, (shard) =>
-      shard.execute('DELETE FROM orders WHERE bucket = ? AND order_id = 1', [bucket]),
-    );
-    const verified = heldAt('rebalancing.beforeGiveAway');
-    const options = { ...OPTIONS, holdMs: 5_000 };
-    const moving = runMove(world.instance(verified.probe), move, options);
-    await verified.reached;
-    early.letGo();
-    await expect(late).rejects.toMatchObject({ code: 'conflict' });
-    verified.letGo();
-    expect((await moving).at(-1)).toEqual({ step: 'done' });
-    const rows = await world.on(1, (shard) =>
-      shard.query('SELECT MIN(order_id) AS id, COUNT(*) AS n FROM orders WHERE bucket = ?', [
-        bucket,
+    await dieAt(world, move, OPTIONS, point);
+    const instance = world.instance();
+    const writer = createOrderBatchWriter({
+      ...instance,
+      config: testConfig(world.databases),
+      random: () => random.next(),
+    });
+    const outcome = await writer.writeOrders(rowsOf(move, 5_000_000), { deadlineMs: 8_000 });
+    expect(outcome).toMatchObject({ inserted: 3, unsettled: [] });
+    expect((await world.ownership(move.bucket))[owner]).toMatchObject({ state: 'owned' });
+    const found = await world.on(owner, (shard) =>
+      shard.query('SELECT order_id FROM orders WHERE bucket = ? AND order_id >= 5000000', [
+        move.bucket,
       ]),
     );
-    expect(rows).toEqual([{ id: '2', n: '299' }]);
-  });
-
-  it('verifies under a token that none of its own earlier writes has', async () => {
-    const move = await freshMove(10);
-    const tokens: (string | null)[] = [];
-    const watched: Probe = {
-      reach: async (point) => {
-        if (point !== 'rebalancing.afterPass' && point !== 'rebalancing.beforeGiveAway') return;
-        tokens.push((await world.ownership(move.bucket))[1]?.token ?? null);
-      },
-    };
-    await runMove(world.instance(watched), move, OPTIONS);
-    expect(tokens).toHaveLength(2);
-    expect(new Set(tokens).size).toBe(2);
-    expect(tokens).not.toContain(null);
-  });
-
-  it('does not switch when rows change under the fence, which no write of the service can do', async () => {
-    const move = await freshMove(300);
-    await prepareMove(world.services, move);
-    await copyBucket(world.services, move, OPTIONS);
-    const past = (orderId: number): Promise<unknown> =>
-      world.on(0, (shard) =>
-        shard.execute('UPDATE orders SET amount_cents = 1 WHERE bucket = ? AND order_id = ?', [
-          move.bucket,
-          orderId,
-        ]),
-      );
-    const rogue: Probe = {
-      reach: async (point) => {
-        if (point === 'rebalancing.afterFence') await past(10);
-        if (point === 'rebalancing.beforeRepair') await past(20);
-      },
-    };
-    const outcome = await switchBucket(world.instance(rogue), move, { ...OPTIONS, holdMs: 5_000 });
-    expect(outcome).toMatchObject({
-      kind: 'lifted',
-      reason: 'unsettled',
-      figures: { rowsDiffering: 1, chunksUnsettled: 1 },
-    });
-    expect((await world.ownership(move.bucket))[0]).toMatchObject({ state: 'owned', epoch: 1 });
-  });
-
-  it('loses its fence when another delivery claimed the move', async () => {
-    const move = await freshMove(300);
-    await prepareMove(world.services, move);
-    await copyBucket(world.services, move, OPTIONS);
-    const held = heldAt('rebalancing.afterFence');
-    const first = switchBucket(world.instance(held.probe), move, { ...OPTIONS, holdMs: 5_000 });
-    await held.reached;
-    await diffPass(world.instance(), move);
-    held.letGo();
-    expect(await first).toMatchObject({ kind: 'lifted', reason: 'lost' });
-    expect((await world.ownership(move.bucket))[0]).toMatchObject({ state: 'owned', epoch: 1 });
-  });
-
-  it('lifts its fence when the time is over', async () => {
-    const move = await freshMove(300);
-    await prepareMove(world.services, move);
-    await copyBucket(world.services, move, OPTIONS);
-    const slow: Probe = {
-      reach: (point) => (point === 'rebalancing.afterFence' ? systemClock.sleep(300) : undefined),
-    };
-    const outcome = await switchBucket(world.instance(slow), move, { ...OPTIONS, holdMs: 200 });
-    expect(outcome).toMatchObject({ kind: 'lifted', reason: 'overrun' });
-    expect((await world.ownership(move.bucket))[0]).toMatchObject({ state: 'owned', epoch: 1 });
-    expect((await runMove(world.services, move, OPTIONS)).at(-1)).toEqual({ step: 'done' });
-  });
-
-  it('cannot decide when a writer lifted its fence', async () => {
-    const move = await freshMove(300);
-    await prepareMove(world.services, move);
-    await copyBucket(world.services, move, OPTIONS);
-    const held = heldAt('rebalancing.beforeGiveAway');
-    const late = switchBucket(world.instance(held.probe), move, { ...OPTIONS, holdMs: 2_500 });
-    await held.reached;
-    const { shard } = await putOrder(world.instance(), move);
-    expect(shard).toBe(0);
-    held.letGo();
-    expect(await late).toMatchObject({ kind: 'lifted' });
-    expect((await world.ownership(move.bucket)).map(({ state }) => state)).toEqual([
-      'owned',
-      'receiving',
-      'absent',
-    ]);
+    expect(found).toHaveLength(3);
   });
 });

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { systemClock } from '../../src/kernel/clock.ts';
 import type { AppError } from '../../src/kernel/errors.ts';
-import type { BucketId, ShardId } from '../../src/kernel/ids.ts';
-import type { MoveCertificate } from '../../src/rebalancing/certificate.ts';
-import type { Move } from '../../src/rebalancing/model.ts';
+import { copyBucket } from '../../src/rebalancing/copy.ts';
+import { diffPass } from '../../src/rebalancing/pass.ts';
 import { prepareMove } from '../../src/rebalancing/prepare.ts';
-import { contentOf, insertPlainRows, insertRandomRows } from '../support/moves/rows.ts';
+import { contentOf, insertRandomRows } from '../support/moves/rows.ts';
+import { createMoves, readCertificate } from '../support/moves/scenes.ts';
 import { createMoveWorld, runMove, SMALL } from '../support/moves/world.ts';
 import type { MoveWorld } from '../support/moves/world.ts';
 import { startWriters, writtenRows } from '../support/moves/writers.ts';
@@ -15,7 +15,7 @@ import { createRandom } from '../support/random.ts';
 const random = createRandom();
 const WRITERS = 32;
 let world: MoveWorld;
-let nextBucket = 0;
+const freshMove = createMoves(() => world);
 
 beforeAll(async () => {
   world = await createMoveWorld();
@@ -23,21 +23,9 @@ beforeAll(async () => {
 
 afterAll(() => world.drop());
 
-/** A bucket of shard 0 that no test has used, to go to shard 1. */
-function freshMove(to = 1): Move {
-  const bucket = (nextBucket++ * 3) as BucketId;
-  return { id: `move-${bucket}`, bucket, from: 0 as ShardId, to: to as ShardId };
-}
-
-async function certificateOf(move: Move): Promise<MoveCertificate> {
-  const name = `moves/${move.id}/${String(move.bucket).padStart(4, '0')}.json`;
-  return JSON.parse((await world.blobs.read('control', name)) ?? '') as MoveCertificate;
-}
-
 describe('moving a bucket', () => {
   it('carries every row over, tells the map, and leaves a certificate', async () => {
-    const move = freshMove();
-    await world.on(0, (shard) => insertPlainRows(shard, move.bucket, 2_500));
+    const move = await freshMove(2_500);
     const before = await world.on(0, (shard) => contentOf(shard, move.bucket));
     const steps = await runMove(world.services, move);
     expect(steps.map(({ step }) => step)).toEqual(['prepare', 'copy', 'switch', 'done']);
@@ -48,7 +36,7 @@ describe('moving a bucket', () => {
     const map = await world.services.bucketMap.refresh();
     expect(map.assignment[move.bucket]).toBe(1);
     expect(map.epochs[move.bucket]).toBe(2);
-    const certificate = await certificateOf(move);
+    const certificate = await readCertificate(world, move);
     expect(certificate).toMatchObject({
       sourceEpoch: 1,
       targetEpoch: 2,
@@ -62,22 +50,32 @@ describe('moving a bucket', () => {
   });
 
   it('moves an empty bucket', async () => {
-    const move = freshMove();
+    const move = await freshMove(0);
     const steps = await runMove(world.services, move);
     expect(steps.at(-1)).toEqual({ step: 'done' });
     expect((await world.ownership(move.bucket))[1]).toMatchObject({ state: 'owned', epoch: 2 });
   });
 
   it('carries values of every kind exactly, also as repairs', async () => {
-    const move = freshMove();
+    const move = await freshMove(0);
     await world.on(0, (shard) => insertRandomRows(shard, move.bucket, 40, random));
     await prepareMove(world.services, move);
-    // Chunks of three rows; then rows that only the passes can find.
-    const steps = await runMove(world.services, move, {
-      ...SMALL,
-      chunkRows: 3,
-      onProgress: () => undefined,
+    await copyBucket(world.services, move, { ...SMALL, chunkRows: 3 });
+    // What only the passes can find: new rows, changed ones, and rows that are gone.
+    await world.on(0, async (shard) => {
+      await insertRandomRows(shard, move.bucket, 15, random);
+      for (const change of [
+        'UPDATE sagas SET outcome = NULL WHERE bucket = ? ORDER BY saga_id LIMIT 5',
+        "UPDATE users SET email = CONCAT(email, ' ') WHERE bucket = ? AND CHAR_LENGTH(email) < 300 LIMIT 5",
+        'DELETE FROM saga_audit WHERE bucket = ? ORDER BY saga_id LIMIT 5',
+        'DELETE FROM idempotency_keys WHERE bucket = ? ORDER BY scope, key_hash LIMIT 5',
+      ]) {
+        await shard.execute(change, [move.bucket]);
+      }
     });
+    const { figures } = await diffPass(world.services, move);
+    expect(figures.rowsDiffering, `seed ${random.seed}`).toBeGreaterThan(8 * 10);
+    const steps = await runMove(world.services, move);
     expect(steps.at(-1), `seed ${random.seed}`).toEqual({ step: 'done' });
     const before = await world.on(0, (shard) => contentOf(shard, move.bucket));
     const after = await world.on(1, (shard) => contentOf(shard, move.bucket));
@@ -86,8 +84,7 @@ describe('moving a bucket', () => {
   });
 
   it('loses and doubles nothing while 32 writers insert, change and delete', async () => {
-    const move = freshMove();
-    await world.on(0, (shard) => insertPlainRows(shard, move.bucket, 3_000));
+    const move = await freshMove(3_000);
     const writers = startWriters(world.instance().database, move.bucket, {
       count: WRITERS,
       random,
@@ -104,7 +101,7 @@ describe('moving a bucket', () => {
     // Otherwise nothing was proven: both shards were written to.
     expect(figures.byShard[0]).toBeGreaterThan(50);
     expect(figures.byShard[1]).toBeGreaterThan(50);
-    const { stallMs, passes, rowsRepairedUnderFence } = await certificateOf(move);
+    const { stallMs, passes, rowsRepairedUnderFence } = await readCertificate(world, move);
     const switched = steps.flatMap((step) =>
       step.step === 'switch' && step.outcome.kind === 'switched' ? [step.outcome.parts] : [],
     );
@@ -117,8 +114,7 @@ describe('moving a bucket', () => {
   });
 
   it('is done once when two movers do it at once', async () => {
-    const move = freshMove();
-    await world.on(0, (shard) => insertPlainRows(shard, move.bucket, 1_500));
+    const move = await freshMove(1_500);
     const before = await world.on(0, (shard) => contentOf(shard, move.bucket));
     const outcomes = await Promise.allSettled(
       [world.instance(), world.instance()].map((services) => runMove(services, move)),
