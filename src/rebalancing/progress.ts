@@ -36,7 +36,6 @@ const verification = z.strictObject({
   fencedAt: z.string(),
   verifiedAt: z.string(),
 });
-export type Verification = z.infer<typeof verification>;
 
 const moveProgress = z.strictObject({
   /** The last row copied, or null before the first. */
