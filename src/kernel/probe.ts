@@ -38,7 +38,8 @@ export type ProbePoint =
   | 'rebalancing.afterCancelMark'
   | 'rebalancing.afterCancelLift'
   | 'rebalancing.afterCancelChunk'
-  | 'rebalancing.afterPurgeChunk';
+  | 'rebalancing.afterPurgeChunk'
+  | 'rebalancing.afterClaim';
 
 export interface Probe {
   /**

@@ -1,0 +1,143 @@
+import { implement } from '../durable/implement.ts';
+import type { DurableModule } from '../durable/register.ts';
+import { BugError, RetryableError } from '../kernel/errors.ts';
+import type { BucketId } from '../kernel/ids.ts';
+import type { Services } from '../services.ts';
+import { decideRound, rebalancingContracts, workLane } from './contracts.ts';
+import { noteRunBegins, noteRunEnds } from './map-states.ts';
+import { rebalance } from './orchestrators.ts';
+import { isOver } from './run-model.ts';
+import type { Result, RunState } from './run-model.ts';
+import { nextRound } from './run-state.ts';
+import { createRunStore } from './run-store.ts';
+import type { RunStore } from './run-store.ts';
+import { workOnBucket } from './slice.ts';
+import { createThrottle } from './throttle.ts';
+
+export type RebalancingServices = Services;
+
+/** Only another delivery of the same round writes the state at the same time. */
+const ROUNDS = 10;
+
+export const decideRoundActivity = implement(
+  decideRound,
+  (services: RebalancingServices) =>
+    async ({ rebalanceId, round, results }) => {
+      const { clock, config } = services;
+      const store = createRunStore(services);
+      for (let tries = 1; tries <= ROUNDS; tries += 1) {
+        const found = required(await store.readState(rebalanceId));
+        const state = found.value;
+        const wanted = round ?? state.round + 1;
+        if (state.round >= wanted) return { round: wanted, decision: state.decision };
+        const next = nextRound(state, {
+          round: wanted,
+          results,
+          wish: await store.readWish(rebalanceId),
+          nowMs: clock.nowMs(),
+          purgeAfterMs: config.REBALANCE_PURGE_AFTER_MS,
+        });
+        await noteInMap(services, store, { rebalanceId, state, next });
+        if (await store.replaceState(rebalanceId, next, found.etag)) {
+          logRound(services, rebalanceId, state, next);
+          return { round: wanted, decision: next.decision };
+        }
+      }
+      throw new RetryableError('conflict', 'Others write the state of this run all the time.');
+    },
+);
+
+/** Before the state says so: a crash in between repeats it. */
+async function noteInMap(
+  services: RebalancingServices,
+  store: RunStore,
+  change: {
+    readonly rebalanceId: string;
+    readonly state: RunState;
+    readonly next: RunState;
+  },
+): Promise<void> {
+  const { rebalanceId, state, next } = change;
+  if (state.round === 0 && !isOver(next.status)) {
+    await noteRunBegins(services, required(await store.readRunPlan(rebalanceId)));
+  }
+  if (!isOver(state.status) && isOver(next.status)) await noteRunEnds(services, next);
+}
+
+function logRound(
+  { logger }: Pick<Services, 'logger'>,
+  rebalanceId: string,
+  before: RunState,
+  after: RunState,
+): void {
+  if (before.status === after.status) return;
+  const done = after.moves.filter((move) => move.state === 'done').length;
+  const fields = { rebalanceId, status: after.status, done, moves: after.moves.length };
+  logger.log('info', 'rebalancing.run_changed', fields);
+}
+
+/** A wish is noticed this fast inside an activity. */
+const WISH_FRESH_MS = 1_000;
+
+export const workLaneActivity = implement(
+  workLane,
+  (services: RebalancingServices) =>
+    async ({ rebalanceId, verb, buckets }) => {
+      const { clock, config } = services;
+      const store = createRunStore(services);
+      const plan = required(await store.readRunPlan(rebalanceId)).plan;
+      const moveOf = (bucket: BucketId) =>
+        required(plan.moves.find((move) => move.bucket === bucket));
+      const first = moveOf(required(buckets[0]));
+      const endsAtMs = clock.monotonicMs() + config.REBALANCE_SLICE_MS;
+      const options = {
+        endsAtMs,
+        stallLimitMs: config.REBALANCE_STALL_LIMIT_MS,
+        throttle: createThrottle(
+          services,
+          verb === 'purge' ? [first.from] : [first.from, first.to],
+        ),
+        mayGoOn: createWishCheck(services, store, rebalanceId),
+      };
+      const results: Result[] = [];
+      for (const bucket of buckets) {
+        const { from, to } = moveOf(bucket);
+        const move = { id: rebalanceId, bucket, from, to };
+        const result = await workOnBucket(services, move, verb, options);
+        if (result === undefined) break;
+        results.push(result);
+        if (result.outcome === 'throttled' || clock.monotonicMs() >= endsAtMs) break;
+      }
+      return { results };
+    },
+);
+
+/** True while nobody wants the run to stop. */
+function createWishCheck(
+  { clock }: Pick<Services, 'clock'>,
+  store: RunStore,
+  rebalanceId: string,
+): () => Promise<boolean> {
+  let freshUntilMs = Number.NEGATIVE_INFINITY;
+  let goesOn = true;
+  return async () => {
+    if (clock.monotonicMs() >= freshUntilMs) {
+      goesOn = (await store.readWish(rebalanceId)) === 'run';
+      freshUntilMs = clock.monotonicMs() + WISH_FRESH_MS;
+    }
+    return goesOn;
+  };
+}
+
+/** What was stored before the run was started, or stands in its plan. */
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new BugError('a document of the rebalance is missing');
+  return value;
+}
+
+/** What the slice brings to `registerDurable`. */
+export const rebalancingDurable: DurableModule<RebalancingServices> = {
+  contracts: rebalancingContracts,
+  activities: [decideRoundActivity, workLaneActivity],
+  orchestrations: [rebalance],
+};
