@@ -118,5 +118,7 @@ async function removeCopy(
       }),
     within,
   );
+  const fields = { moveId: move.id, bucketId: move.bucket, rows: deleted.rows };
+  services.logger.log('info', 'rebalancing.move_cancelled', fields);
   return { kind: 'cancelled', rows: deleted.rows };
 }

@@ -64,6 +64,11 @@ export async function copyBucket(
   await session.write((shard) => [
     progressStatement(session, shard, { phase: 'checking', progress: copy.progress }),
   ]);
+  services.logger.log('info', 'rebalancing.bucket_copied', {
+    moveId: move.id,
+    bucketId: move.bucket,
+    rows: copy.rows,
+  });
   return outcome(copy, 'copied');
 }
 

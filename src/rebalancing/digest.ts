@@ -1,5 +1,6 @@
 import type { Shard, SqlRow } from '../database/contracts.ts';
 import { mapBounded } from '../kernel/bounded.ts';
+import { BugError } from '../kernel/errors.ts';
 import type { TableDigest } from './progress.ts';
 import { digestRanges, selectChunkEnd } from './row-statements.ts';
 import type { DigestPart } from './row-statements.ts';
@@ -47,10 +48,12 @@ async function cutTable(session: MoveSession, table: TableShape): Promise<Digest
     const upTo: string[] | null =
       end === undefined ? null : keyLiterals(table, keyParts(table, end));
     parts.push({ table, after: from, upTo });
-    if (upTo === null) break;
+    if (upTo === null) return parts;
     after = upTo;
   }
-  return parts;
+  throw new BugError('a bucket has more rows than one move can verify', {
+    details: { table: table.name, maxRows: MAX_CHUNKS * CHUNK_ROWS },
+  });
 }
 
 /** Digests of the chunks on both sides, asked at once. */

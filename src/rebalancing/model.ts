@@ -18,6 +18,11 @@ export const DEFAULT_STALL_LIMIT_MS = 500;
  * most that a dead mover costs the writers of its bucket. Below the 10 s that a request has.
  */
 export const DEFAULT_HOLD_MS = 2_000;
+/** A switch that is allowed to take longer needs a fence that holds longer: twice its forecast. Milliseconds; pure. */
+export function fenceHoldMs(stallLimitMs: number): number {
+  return Math.max(DEFAULT_HOLD_MS, 2 * stallLimitMs);
+}
+
 /** Passes that differ less and less soon stop getting shorter; what is left is the size of the bucket. */
 export const DEFAULT_MAX_PASSES = 6;
 

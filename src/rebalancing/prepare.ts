@@ -106,6 +106,13 @@ async function prepareTarget(ready: Ready, shard: Shard): Promise<Preparation> {
     return obstacle({ kind: 'rows-at-target', tables: foreign, oldCopy });
   }
   if (await receive(ready, shard, target)) {
+    ready.services.logger.log('info', 'rebalancing.move_prepared', {
+      moveId: move.id,
+      bucketId: move.bucket,
+      from: move.from,
+      to: move.to,
+      epoch: source.epoch,
+    });
     return { kind: 'prepared', epoch: source.epoch, resumed: false, sizes };
   }
   // Someone else was faster: this or another move.

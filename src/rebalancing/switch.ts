@@ -10,12 +10,7 @@ import {
 import { AppError, isRetryable } from '../kernel/errors.ts';
 import { finishMove } from './finish.ts';
 import type { MoveFinish } from './finish.ts';
-import {
-  decideGate,
-  DEFAULT_HOLD_MS,
-  DEFAULT_MAX_PASSES,
-  DEFAULT_STALL_LIMIT_MS,
-} from './model.ts';
+import { decideGate, DEFAULT_MAX_PASSES, DEFAULT_STALL_LIMIT_MS, fenceHoldMs } from './model.ts';
 import type { Move, PassFigures } from './model.ts';
 import { recordedPass, runPass } from './pass.ts';
 import type { Pass, PassOutcome, RecordedPass } from './pass.ts';
@@ -24,7 +19,7 @@ import { openSession, progressStatement, renewSession } from './session.ts';
 import type { MoveServices, MoveSession } from './session.ts';
 
 export interface SwitchOptions {
-  /** How long the fence may hold; {@link DEFAULT_HOLD_MS} when not given. Milliseconds. */
+  /** How long the fence may hold; by {@link fenceHoldMs} when not given. Milliseconds. */
   readonly holdMs?: number;
   /** Longest that writers may have to wait, by forecast; {@link DEFAULT_STALL_LIMIT_MS} when not given. */
   readonly stallLimitMs?: number;
@@ -84,7 +79,8 @@ export async function switchBucket(
   const gate = await passGate(session, options);
   if (gate.kind !== 'open') return gate;
   await services.probe.reach('rebalancing.beforeFence', move.id);
-  const fence = await setFence(session, options.holdMs ?? DEFAULT_HOLD_MS);
+  const { stallLimitMs = DEFAULT_STALL_LIMIT_MS } = options;
+  const fence = await setFence(session, options.holdMs ?? fenceHoldMs(stallLimitMs));
   if (fence === undefined) return { kind: 'not-fenced' };
   const fencedAtMs = services.clock.monotonicMs();
   const verdict = await underFence(session, fence, gate.pass);

@@ -1,7 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { FenceState } from '../../../src/database/ownership.ts';
 import type { BucketId, ShardId } from '../../../src/kernel/ids.ts';
-import { decideGate, forecastStallMs, nextMoveStep } from '../../../src/rebalancing/model.ts';
+import {
+  decideGate,
+  fenceHoldMs,
+  forecastStallMs,
+  nextMoveStep,
+} from '../../../src/rebalancing/model.ts';
 import type { Move, MoveStep, PassFigures } from '../../../src/rebalancing/model.ts';
 import { newProgress } from '../../../src/rebalancing/progress.ts';
 import type { MovePhase, MoveRecord } from '../../../src/rebalancing/progress.ts';
@@ -244,6 +249,11 @@ const figures = (rowsDiffering: number, digestMs: number, repairMs = 0): PassFig
 });
 
 describe('the gate', () => {
+  it('holds a fence for twice what a switch may take, and at least 2 s', () => {
+    expect(fenceHoldMs(500)).toBe(2_000);
+    expect(fenceHoldMs(3_000)).toBe(6_000);
+  });
+
   it('forecasts the next pass like the last one, with a margin and the work of the switch', () => {
     expect(forecastStallMs({ digestMs: 0, repairMs: 0 })).toBe(60);
     expect(forecastStallMs({ digestMs: 100, repairMs: 60 })).toBe(260);
