@@ -72,7 +72,7 @@ async function storedIds(): Promise<string[]> {
     // Rows of a moved bucket stay at its old shard until they are purged: count what a shard owns.
     const rows = await one.sql(
       shard,
-      "SELECT order_id FROM orders JOIN bucket_ownership USING (bucket) WHERE state = 'owned'",
+      "SELECT order_id FROM orders JOIN bucket_ownership w USING (bucket) WHERE w.state = 'owned'",
     );
     ids.push(...rows.map((row) => String(row['order_id'])));
   }
