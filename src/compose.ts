@@ -8,6 +8,7 @@ import { ingestionDurable } from './ingestion/activities.ts';
 import { registerOrdersQueue } from './ingestion/queue.ts';
 import { createJsonLogger } from './kernel/logger.ts';
 import { ordersDurable } from './orders/sagas.ts';
+import { rebalancingDurable } from './rebalancing/activities.ts';
 import { revenueDurable } from './revenue/activities.ts';
 import { allRoutes, sagaParts } from './routes.ts';
 import { registerSagasQueue } from './sagas/queue.ts';
@@ -49,6 +50,7 @@ export function composeApp(tools: ServiceTools = {}): void {
     usersDurable,
     ordersDurable,
     verificationDurable,
+    rebalancingDurable,
   ]);
   registerOrdersQueue(app, services);
   registerSagasQueue(app, services, sagaParts.modules);

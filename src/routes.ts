@@ -5,6 +5,7 @@ import { openApiRoute, operationsRoutes } from './operations/http.ts';
 import { ordersRoutes } from './orders/http.ts';
 import { transfersPurger } from './orders/purge-transfers.ts';
 import { ordersSagaModules, ordersSettlers } from './orders/sagas.ts';
+import { rebalancingRoutes } from './rebalancing/http.ts';
 import { revenueRoutes } from './revenue/http.ts';
 import { sagasRoutes } from './sagas/http.ts';
 import { sagaOperationsRoutes } from './sagas/ops-http.ts';
@@ -32,5 +33,6 @@ export const allRoutes: readonly Route[] = [
   ...poisonRoutes,
   ...sagaOperationsRoutes(sagaParts),
   ...verificationRoutes,
+  ...rebalancingRoutes,
   openApiRoute(() => allRoutes),
 ];

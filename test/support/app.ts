@@ -11,6 +11,10 @@ import { FOLDER_SETTING } from './faults/plan.ts';
 import { createHttpClient, type HttpClient, until } from './http.ts';
 
 export interface TestAppOptions {
+  /** Servers; default 3. */
+  readonly shards?: number;
+  /** How many of them the app is told of at first; default all. More come with {@link TestApp.setShards}. */
+  readonly configured?: number;
   /** Application settings over the defaults. */
   readonly settings?: Readonly<Record<string, string>>;
   /** Ask for keys, as Azure does. */
@@ -47,12 +51,16 @@ export interface TestApp {
   ended(): Promise<void>;
   /** Starts the host again on the same state and port. */
   restart(): Promise<void>;
+  /** The first `count` servers are in SHARDS when the host starts again. */
+  setShards(count: number): void;
   stop(): Promise<void>;
 }
 
 /** Starts the app on empty databases and an empty storage account. `npm run build` must have run. */
 export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
-  const databases = options.beside?.databases ?? (await createTestDatabases());
+  const databases =
+    options.beside?.databases ?? (await createTestDatabases({ shards: options.shards ?? 3 }));
+  let configured = options.configured ?? databases.shards.length;
   if (options.beside === undefined) await emptyStorage(databases.storageConnectionString);
   const dataDir = await mkdtemp(path.join(tmpdir(), 'shardline-host-'));
   const output: string[] = [];
@@ -64,7 +72,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
       ...(options.faults === undefined ? {} : { app: options.faults.app }),
       onLine: (line) => output.push(line),
       settings: {
-        SHARDS: JSON.stringify(databases.shards),
+        SHARDS: JSON.stringify(databases.shards.slice(0, configured)),
         AzureWebJobsStorage: databases.storageConnectionString,
         FUNCTIONS_WORKER_RUNTIME: 'node',
         // Half a minute of a dead instance's lease is long for a test.
@@ -91,6 +99,9 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
     },
     restart: async () => {
       host = await start(port);
+    },
+    setShards: (count) => {
+      configured = count;
     },
     stop: async () => {
       await host.stop();

@@ -1,0 +1,173 @@
+import { z } from 'zod';
+import {
+  planSchema,
+  planViewSchema,
+  rebalanceSchema,
+  type Rebalance,
+} from '../src/rebalancing/run-model.ts';
+
+/** The command could not do what it was asked to; `message` says what to do next. */
+export class CannotDo extends Error {}
+
+export interface ClientOptions {
+  /** Origin of the app. */
+  readonly url: string;
+  readonly key: string | undefined;
+  readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
+  readonly sleep: (ms: number) => Promise<void>;
+}
+
+export type PlanView = z.infer<typeof planViewSchema>;
+type BarePlan = z.infer<typeof planSchema>;
+
+export interface Wanted {
+  readonly targetShards?: number | readonly number[];
+  readonly drain?: readonly number[];
+  readonly maxBuckets?: number;
+  readonly concurrency?: number;
+}
+
+const POLL_MS = 1_000;
+const REQUEST_LIMIT_MS = 60_000;
+/** An app that restarts is asked again for this long. */
+const MAX_SILENT_POLLS = 120;
+
+const accepted = z.object({ rebalanceId: z.string() });
+const problem = z.object({
+  detail: z.string(),
+  errors: z.array(z.object({ path: z.string(), message: z.string() })).optional(),
+});
+
+/** Throws {@link CannotDo}. */
+export async function askForPlan(options: ClientOptions, wanted: Wanted): Promise<PlanView> {
+  const reply = await send(options, 'POST', 'rebalance', { ...wanted, dryRun: true });
+  if (reply.status !== 200) throw refused(options, reply);
+  return planViewSchema.parse(reply.body);
+}
+
+export type Started =
+  | { readonly kind: 'started'; readonly rebalanceId: string }
+  | { readonly kind: 'nothing-to-do'; readonly plan: BarePlan };
+
+/** Carries the approved plan out. Throws {@link CannotDo}. */
+export async function startRebalance(
+  options: ClientOptions,
+  wanted: Wanted,
+  planHash: string,
+): Promise<Started> {
+  const reply = await send(options, 'POST', 'rebalance', { ...wanted, planHash });
+  if (reply.status === 202) {
+    return { kind: 'started', rebalanceId: accepted.parse(reply.body).rebalanceId };
+  }
+  if (reply.status === 200) return { kind: 'nothing-to-do', plan: planSchema.parse(reply.body) };
+  throw refused(options, reply);
+}
+
+/** Throws {@link CannotDo}. */
+export async function readStatus(options: ClientOptions, id: string): Promise<Rebalance> {
+  const reply = await send(options, 'GET', `rebalances/${encodeURIComponent(id)}`);
+  if (reply.status !== 200) throw refused(options, reply);
+  return rebalanceSchema.parse(reply.body);
+}
+
+/** Throws {@link CannotDo}. */
+export async function controlRebalance(
+  options: ClientOptions,
+  id: string,
+  verb: 'pause' | 'resume' | 'cancel',
+): Promise<void> {
+  const reply = await send(options, 'POST', `rebalances/${encodeURIComponent(id)}/${verb}`, {});
+  if (reply.status !== 202) throw refused(options, reply);
+}
+
+/** Asks until the moves have ended, or the run is paused. Throws {@link CannotDo}. */
+export async function watchRebalance(
+  options: ClientOptions,
+  id: string,
+  onProgress: (run: Rebalance) => void,
+): Promise<Rebalance> {
+  let silent = 0;
+  for (;;) {
+    const reply = await sendOrNothing(options, `rebalances/${encodeURIComponent(id)}`);
+    if (reply?.status === 200) {
+      silent = 0;
+      const run = rebalanceSchema.parse(reply.body);
+      if (!['planned', 'running', 'cancelling'].includes(run.status)) return run;
+      onProgress(run);
+    } else {
+      silent += 1;
+      const isPassing = reply === undefined || reply.status === 429 || reply.status >= 500;
+      if (!isPassing) throw refused(options, reply);
+      if (silent === MAX_SILENT_POLLS) {
+        throw new CannotDo(
+          `The app does not answer any more. The rebalance goes on when it comes back: npm run ops -- rebalance status ${id} --watch`,
+        );
+      }
+    }
+    await options.sleep(POLL_MS);
+  }
+}
+
+interface Reply {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+async function sendOrNothing(options: ClientOptions, path: string): Promise<Reply | undefined> {
+  try {
+    return await send(options, 'GET', path);
+  } catch (error) {
+    if (error instanceof CannotDo) return undefined;
+    throw error;
+  }
+}
+
+async function send(
+  options: ClientOptions,
+  method: string,
+  path: string,
+  json?: unknown,
+): Promise<Reply> {
+  const url = `${options.url.replace(/\/+$/, '')}/api/ops/${path}`;
+  try {
+    const response = await options.fetch(url, {
+      method,
+      headers: {
+        ...(json === undefined ? {} : { 'content-type': 'application/json' }),
+        ...(options.key === undefined ? {} : { 'x-functions-key': options.key }),
+      },
+      ...(json === undefined ? {} : { body: JSON.stringify(json) }),
+      signal: AbortSignal.timeout(REQUEST_LIMIT_MS),
+    });
+    return { status: response.status, body: parse(await response.text()) };
+  } catch (cause) {
+    throw new CannotDo(
+      `Nothing answers at ${options.url}. Start the app (npm start), or say where it is with --url.`,
+      { cause },
+    );
+  }
+}
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function refused({ url, key }: ClientOptions, { status, body }: Reply): CannotDo {
+  const told = problem.safeParse(body).data;
+  if (status === 401 || status === 403) {
+    return new CannotDo(
+      key === undefined
+        ? 'The app asks for an admin key: give it with --key or SHARDLINE_ADMIN_KEY.'
+        : 'The app does not take this key. An admin key (on Azure the _master key) is needed.',
+    );
+  }
+  if (told === undefined) {
+    return new CannotDo(`The app at ${url} answered ${status}; is it the Shardline app?`);
+  }
+  const lines = (told.errors ?? []).map(({ path, message }) => `  ${path}: ${message}`);
+  return new CannotDo([told.detail, ...lines].join('\n'));
+}
