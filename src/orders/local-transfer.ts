@@ -6,13 +6,14 @@ import type { StepRun } from '../sagas/implement-step.ts';
 import type { Transfer } from './contracts.ts';
 import type { Order } from './model.ts';
 import { ORDER_STATE } from './statements.ts';
-import { sourceOf, targetOf } from './transfer-effects.ts';
+import { crossingOf, sourceOf, targetOf } from './transfer-effects.ts';
 import {
   giveRow,
   insertReceived,
   lockOrder,
   moveAway,
   placeAtTarget,
+  recordCrossing,
   requireSource,
   requireUser,
   settlePlain,
@@ -57,6 +58,8 @@ async function across(tx: SqlRunner, transfer: Transfer, run: StepRun): Promise<
     }
   }
   await moveAway(tx, source, { userId: fromUserId, peerUserId: toUserId, ...run });
+  // Reports read the two buckets at different moments, and either may move between two questions of one total.
+  await recordCrossing(tx, crossingOf(transfer, row, run), run);
   return transferred(transfer, row);
 }
 

@@ -1,6 +1,8 @@
 import { defineSaga } from '../durable/saga/definition.ts';
 import {
+  ARRIVAL_STEP,
   confirmTarget,
+  DEPARTURE_STEP,
   insertPending,
   lockSource,
   removeSource,
@@ -22,8 +24,11 @@ export const transferOrderSaga = defineSaga({
     ...input,
     ...results['lock-source'],
   }))
-  .pivot('remove-source', removeSource, ({ input }) => input)
-  .retriable('confirm-target', confirmTarget, ({ input }) => input)
+  .pivot(DEPARTURE_STEP, removeSource, ({ input }) => input)
+  .retriable(ARRIVAL_STEP, confirmTarget, ({ input, results }) => ({
+    ...input,
+    crossing: results[DEPARTURE_STEP],
+  }))
   .returns(({ input, results }) => ({
     orderId: input.orderId,
     userId: input.toUserId,

@@ -9,7 +9,13 @@ import { errorFields } from '../kernel/logger.ts';
 import { enterToSeal, enterToUndo, type LedgerEntry, type LedgerKey } from '../sagas/ledger.ts';
 import type { OrphanReport, OrphanSettler, OrphanWork } from '../sagas/modules.ts';
 import type { Services } from '../services.ts';
-import { insertPending, lockSource, removeSource, type Transfer } from './contracts.ts';
+import {
+  insertPending,
+  lockSource,
+  removeSource,
+  type Crossing,
+  type Transfer,
+} from './contracts.ts';
 import { ORDER_STATE } from './statements.ts';
 import { removeFromTarget, sourceOf, targetOf, unlockSource } from './transfer-effects.ts';
 import { FIND_HELD } from './transfer-statements.ts';
@@ -68,8 +74,11 @@ async function settleOne(services: Services, { lifeOf }: OrphanWork, held: Held)
   const { sagaId } = held;
   try {
     if ((await lifeOf(sagaId)) === 'alive') return 'left';
-    const isMoved = await closePivot(services, held);
-    const isSettled = isMoved ? await confirm(services, held) : await takeBack(services, held);
+    const pivot = await closePivot(services, held);
+    const isMoved = pivot !== 'closed';
+    const isSettled = isMoved
+      ? await confirm(services, held, pivot.crossing)
+      : await takeBack(services, held);
     // Its own saga, or another run, was faster.
     if (!isSettled) return 'left';
     services.logger.log('warn', 'orders.transfer_settled', { sagaId, moved: isMoved });
@@ -81,14 +90,18 @@ async function settleOne(services: Services, { lifeOf }: OrphanWork, held: Held)
   }
 }
 
-/** Whether the order has left its source for good. After it the pivot never runs. */
-function closePivot(services: Services, { transfer, sagaId }: Held): Promise<boolean> {
+/** The pivot as it was done, when the order has left its source for good; else closed: it never runs from here on. */
+type Pivot = 'closed' | { readonly crossing: Crossing | null };
+
+function closePivot(services: Services, { transfer, sagaId }: Held): Promise<Pivot> {
   const { bucket } = sourceOf(transfer);
-  return inBucket(services, bucket, async (tx, nowMs) => {
+  return inBucket<Pivot>(services, bucket, async (tx, nowMs) => {
     const key = { bucket, sagaId, step: stepNameOf(removeSource) };
     const entry = await enterToSeal(tx, key, nowMs);
     if (entry.kind === 'refused') return entry;
-    return { kind: 'answered', value: entry.kind === 'done' };
+    return answered(
+      entry.kind === 'done' ? { crossing: resultOf(removeSource, key, entry) } : 'closed',
+    );
   });
 }
 
@@ -96,11 +109,13 @@ function closePivot(services: Services, { transfer, sagaId }: Held): Promise<boo
 async function confirm(
   services: Services,
   { transfer, isPending, sagaId }: Held,
+  crossing: Crossing | null,
 ): Promise<boolean> {
   if (!isPending) return false;
   const { clock, config } = services;
   const deadlineMs = config.SAGA_STEP_DEADLINE_MS;
-  return await confirmNow(services, transfer, { sagaId, nowMs: clock.nowMs(), deadlineMs });
+  const run = { sagaId, nowMs: clock.nowMs(), deadlineMs };
+  return await confirmNow(services, { ...transfer, crossing }, run);
 }
 
 /** False when the row is not this saga's any more. */

@@ -2,7 +2,7 @@ import type { SqlRunner } from '../database/contracts.ts';
 import { PermanentError } from '../kernel/errors.ts';
 import { bucketOf } from '../sharding/hash.ts';
 import type { StepRun } from '../sagas/implement-step.ts';
-import type { FormerRow, OrderContent, Transfer } from './contracts.ts';
+import type { Crossing, FormerRow, OrderContent, Transfer } from './contracts.ts';
 import { ORDER_STATE } from './statements.ts';
 import {
   deleteTrace,
@@ -99,12 +99,12 @@ export async function removeFromTarget(
   return held !== undefined;
 }
 
-/** Throws `order-conflict` (permanent) when this saga does not hold the order any more. */
+/** Throws `order-conflict` (permanent) when this saga does not hold the order any more. Null when it stays in its bucket. */
 export async function removeFromSource(
   tx: SqlRunner,
   transfer: Transfer,
   run: StepRun,
-): Promise<void> {
+): Promise<Crossing | null> {
   const key = sourceOf(transfer);
   const held = await lockHeld(tx, key, { sagaId: run.sagaId, state: ORDER_STATE.locked });
   if (held === undefined) {
@@ -117,9 +117,19 @@ export async function removeFromSource(
   if (isOneBucket(transfer)) {
     await giveRow(tx, key, { userId: toUserId, state: ORDER_STATE.plain });
     await deleteTrace(tx, key);
-    return;
+    return null;
   }
   await moveAway(tx, key, { userId: fromUserId, peerUserId: toUserId, ...run });
+  return crossingOf(transfer, held, run);
+}
+
+export function crossingOf(
+  transfer: Transfer,
+  { amountCents, createdAt }: OrderContent,
+  { nowMs }: Pick<StepRun, 'nowMs'>,
+): Crossing {
+  const [fromBucket, toBucket] = [sourceOf(transfer).bucket, targetOf(transfer).bucket];
+  return { fromBucket, toBucket, amountCents, createdAt, departedAtMs: nowMs };
 }
 
 /** True when there was a pending row of this saga. */

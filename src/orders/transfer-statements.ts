@@ -48,6 +48,14 @@ WHERE bucket = ? AND order_id = ?`;
 export const RESTORE_MOVED = `
 UPDATE orders SET user_id = ?, placed_for = ?, state = ${moved} WHERE bucket = ? AND order_id = ?`;
 
+/**
+ * The ledger's two rows of a transfer in one transaction, which the row of the local try keeps from being done twice.
+ * Values, twice: bucket, saga, step, result (JSON), time.
+ */
+export const RECORD_CROSSING = `
+INSERT INTO saga_steps (bucket, saga_id, step, state, result, updated_at)
+VALUES (?, ?, ?, 'done', ?, CAST(? AS DATETIME(3))), (?, ?, ?, 'done', ?, CAST(? AS DATETIME(3)))`;
+
 /** Values: bucket, order id. */
 export const DELETE_PENDING = `DELETE FROM orders WHERE bucket = ? AND order_id = ? AND state = ${pending}`;
 

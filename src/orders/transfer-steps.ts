@@ -13,6 +13,7 @@ import {
   insertPending,
   lockSource,
   removeSource,
+  type Crossing,
   type Transfer,
 } from './contracts.ts';
 import { transferOrderSaga } from './saga.ts';
@@ -64,17 +65,17 @@ export const transferSteps: readonly ActivityImplementation<Services>[] = [
   }),
   implementStep(removeSource, {
     bucket: (transfer) => sourceOf(transfer).bucket,
-    run: async (tx, transfer, run) => {
-      await removeFromSource(tx, transfer, run);
-      return { kind: 'answered', value: null };
-    },
+    run: async (tx, transfer, run) => ({
+      kind: 'answered',
+      value: await removeFromSource(tx, transfer, run),
+    }),
     after: confirmEarly,
   }),
   implementStep(confirmTarget, {
     bucket: (transfer) => targetOf(transfer).bucket,
-    run: async (tx, transfer, run) => {
+    run: async (tx, { crossing, ...transfer }, run) => {
       await confirmAtTarget(tx, transfer, run);
-      return { kind: 'answered', value: null };
+      return { kind: 'answered', value: crossing };
     },
   }),
 ];
@@ -83,8 +84,12 @@ export const transferSteps: readonly ActivityImplementation<Services>[] = [
  * From the pivot's commit on the order is in nobody's list: confirms it at the target without waiting for the
  * orchestration's next turn.
  */
-async function confirmEarly(services: Services, transfer: Transfer, run: StepRun): Promise<void> {
-  await confirmNow(services, transfer, { ...run, deadlineMs: EARLY_DEADLINE_MS });
+async function confirmEarly(
+  services: Services,
+  transfer: Transfer,
+  { result: crossing, ...run }: StepRun & { readonly result: Crossing | null },
+): Promise<void> {
+  await confirmNow(services, { ...transfer, crossing }, { ...run, deadlineMs: EARLY_DEADLINE_MS });
 }
 
 /**
@@ -93,7 +98,7 @@ async function confirmEarly(services: Services, transfer: Transfer, run: StepRun
  */
 export function confirmNow(
   services: Services,
-  transfer: Transfer,
+  { crossing, ...transfer }: Transfer & { readonly crossing: Crossing | null },
   { deadlineMs, ...run }: StepRun & { readonly deadlineMs: number },
 ): Promise<boolean> {
   const { bucket } = targetOf(transfer);
@@ -105,7 +110,9 @@ export function confirmNow(
         const entry = await enterToRun(tx, key, run.nowMs);
         if (entry.kind === 'refused') return entry;
         const value = await confirmAtTarget(tx, transfer, run);
-        if (entry.kind === 'new') await recordResult(tx, key, null);
+        // Also where an operator skipped the step: from here on the order is counted at its target.
+        const isRecorded = entry.kind === 'new' || (entry.kind === 'sealed' && value);
+        if (isRecorded) await recordResult(tx, key, crossing);
         return { kind: 'answered', value };
       }),
     { deadlineMs },

@@ -5,7 +5,14 @@ import type { BucketId, OrderId, UserId } from '../kernel/ids.ts';
 import type { AmountCents } from '../kernel/money.ts';
 import { fromSqlDatetime, toSqlDatetime } from '../kernel/time.ts';
 import { bucketOf } from '../sharding/hash.ts';
-import type { FormerRow, OrderContent, Transfer } from './contracts.ts';
+import {
+  LOCAL_ARRIVAL_STEP,
+  LOCAL_DEPARTURE_STEP,
+  type Crossing,
+  type FormerRow,
+  type OrderContent,
+  type Transfer,
+} from './contracts.ts';
 import { ORDER_STATE } from './statements.ts';
 import { orderNotFound, userNotFound } from './store.ts';
 import {
@@ -15,6 +22,7 @@ import {
   INSERT_RECEIVED,
   LOCK_ORDER,
   READ_TRACE,
+  RECORD_CROSSING,
   RESTORE_MOVED,
   SET_STATE,
   USER_EXISTS,
@@ -195,6 +203,19 @@ export async function lockHeld(
   if (row?.state !== by.state) return undefined;
   const trace = await readTrace(tx, key);
   return trace?.sagaId === by.sagaId && trace.state === by.state ? row : undefined;
+}
+
+/** Writes into the ledger that an order goes over to another bucket in this transaction. */
+export async function recordCrossing(
+  tx: SqlRunner,
+  crossing: Crossing,
+  { sagaId, nowMs }: Pick<Hold, 'sagaId' | 'nowMs'>,
+): Promise<void> {
+  const rest = [JSON.stringify(crossing), sqlNow(nowMs)];
+  await tx.execute(RECORD_CROSSING, [
+    ...[crossing.fromBucket, sagaId, LOCAL_DEPARTURE_STEP, ...rest],
+    ...[crossing.toBucket, sagaId, LOCAL_ARRIVAL_STEP, ...rest],
+  ]);
 }
 
 async function setState(tx: SqlRunner, key: RowKey, state: number): Promise<void> {

@@ -10,12 +10,16 @@ import { planChunks } from './chunks.ts';
 import type { ChunkPlan } from './chunks.ts';
 import { finishReport, planReport, revenueContracts, sumChunk } from './contracts.ts';
 import type { ReportFailure } from './contracts.ts';
-import { MAX_GROUPS, mergeGroups, reportResult } from './model.ts';
-import type { GroupSum, ReportRequest } from './model.ts';
+import { correctionsOf, halfSeen } from './crossings.ts';
+import type { Sighting } from './crossings.ts';
+import { correctionGroups, MAX_GROUPS, mergeGroups, reportResult } from './model.ts';
+import type { GroupSum, ReportPart } from './model.ts';
 import { lane, report } from './orchestrators.ts';
 import { createReportStore } from './report-store.ts';
 import type { ReportOutcome, ReportStore } from './report-store.ts';
-import { sumBucketGroups, sumOneBucketGroups, tooManyGroups } from './store.ts';
+import { MAX_SIGHTINGS } from './statements.ts';
+import { sumBucketGroups, sumOneBucketGroups, tooManyGroups, tooManySightings } from './store.ts';
+import type { ReportQuestion } from './store.ts';
 
 export type ReportServices = Pick<
   Services,
@@ -27,15 +31,15 @@ const STRAYS_AT_ONCE = 4;
 
 export const planReportActivity = implement(
   planReport,
-  ({ blobs, bucketMap, config }: ReportServices) =>
+  ({ blobs, bucketMap, clock, config }: ReportServices) =>
     async ({ reportId }) => {
       const { assignment } = await bucketMap.refresh();
       const store = createReportStore(blobs);
-      const plan = await store.settlePlan(
-        reportId,
-        planChunks(assignment, config.REVENUE_CHUNK_BUCKETS),
-      );
-      const shards = plan.map(({ shard, chunks }) => ({ shard, chunks: chunks.length }));
+      const plan = await store.settlePlan(reportId, {
+        startMs: clock.nowMs(),
+        shards: planChunks(assignment, config.REVENUE_CHUNK_BUCKETS),
+      });
+      const shards = plan.shards.map(({ shard, chunks }) => ({ shard, chunks: chunks.length }));
       return { shards, maxShardsAtOnce: config.REVENUE_MAX_SHARDS_AT_ONCE };
     },
 );
@@ -45,17 +49,18 @@ export const sumChunkActivity = implement(
   (services: ReportServices) =>
     async ({ reportId, shard, chunk }) => {
       const store = createReportStore(services.blobs);
-      const part = { shard, chunk };
+      const name = { shard, chunk };
       // After a crash between the blob and its record: the scan need not be repeated.
-      const done = await store.readPart(reportId, part);
-      if (done !== undefined) return { groups: done.length };
+      const done = await store.readPart(reportId, name);
+      if (done !== undefined) return { groups: done.groups.length };
       const request = required(await store.readRequest(reportId));
       const plan = required(await store.readPlan(reportId));
-      const buckets = required(plan.find((entry) => entry.shard === shard)?.chunks[chunk]);
-      const groups = await sumBuckets(services, { shard, buckets, request });
-      await store.settlePart(reportId, part, groups);
+      const buckets = required(plan.shards.find((entry) => entry.shard === shard)?.chunks[chunk]);
+      const question = { ...request, startMs: plan.startMs };
+      const part = await sumBuckets(services, { shard, buckets, question });
+      await store.settlePart(reportId, name, part);
       await services.probe.reach('revenue.afterChunk');
-      return { groups: groups.length };
+      return { groups: part.groups.length };
     },
 );
 
@@ -77,7 +82,7 @@ async function concludeReport(
   reportId: string,
   failure: ReportFailure | undefined,
 ): Promise<ReportOutcome> {
-  const plan = (await store.readPlan(reportId)) ?? [];
+  const plan = (await store.readPlan(reportId))?.shards ?? [];
   const chunks = plan.reduce((sum, shard) => sum + shard.chunks.length, 0);
   const progress = { chunksDone: await store.countParts(reportId), chunks };
   if (failure !== undefined) return { kind: 'failed', progress, failure };
@@ -93,39 +98,43 @@ interface Chunk {
   /** The owner by the plan. */
   readonly shard: number;
   readonly buckets: readonly number[];
-  readonly request: ReportRequest;
+  readonly question: ReportQuestion;
 }
 
 /**
  * The sums of a chunk's buckets, each counted once: those that the planned shard owns in one statement, and those
  * that have moved since each at its owner.
  */
-async function sumBuckets(services: ReportServices, chunk: Chunk): Promise<GroupSum[]> {
+async function sumBuckets(services: ReportServices, chunk: Chunk): Promise<ReportPart> {
   const { database, clock, config } = services;
   const deadline = startDeadline(clock, config.REVENUE_DEADLINE_MS);
   const planned = database.shardIds().find((shard) => shard === chunk.shard);
   const answer =
     planned === undefined
-      ? { counted: new Set<number>(), groups: [] }
+      ? { counted: new Set<number>(), part: { groups: [], sightings: [] } }
       : await database.onShard(
           planned,
-          (shard) => sumBucketGroups(shard, chunk.buckets, chunk.request),
+          (shard) => sumBucketGroups(shard, chunk.buckets, chunk.question),
           { deadlineMs: deadline.remainingMs() },
         );
   const strays = chunk.buckets.filter((bucket) => !answer.counted.has(bucket));
   const moved = await mapBounded(strays, STRAYS_AT_ONCE, (bucket) =>
-    sumAtOwner(services, bucket as BucketId, chunk.request, deadline),
+    sumAtOwner(services, bucket as BucketId, chunk.question, deadline),
   );
-  return boundedMerge([answer.groups, ...moved]);
+  const parts = [answer.part, ...moved];
+  return {
+    groups: boundedMerge(parts.map(({ groups }) => groups)),
+    sightings: boundedHalf(parts.flatMap(({ sightings }) => sightings)),
+  };
 }
 
 function sumAtOwner(
   { database }: ReportServices,
   bucket: BucketId,
-  request: ReportRequest,
+  question: ReportQuestion,
   deadline: Deadline,
-): Promise<readonly GroupSum[]> {
-  return database.onOwner(bucket, (shard) => sumOneBucketGroups(shard, bucket, request), {
+): Promise<ReportPart> {
+  return database.onOwner(bucket, (shard) => sumOneBucketGroups(shard, bucket, question), {
     deadlineMs: deadline.remainingMs(),
   });
 }
@@ -138,19 +147,32 @@ async function mergeParts(
 ): Promise<ReturnType<typeof reportResult>> {
   const request = required(await store.readRequest(reportId));
   let merged: GroupSum[] = [];
+  let open: Sighting[] = [];
   for (const { shard, chunks } of plan) {
     for (const chunk of chunks.keys()) {
       const part = required(await store.readPart(reportId, { shard, chunk }));
-      merged = boundedMerge([merged, part]);
+      merged = boundedMerge([merged, part.groups]);
+      open = boundedHalf([...open, ...part.sightings]);
     }
   }
-  return reportResult(merged, request.groupBy);
+  const groups = boundedMerge([merged, correctionGroups(correctionsOf(open), request)]);
+  return reportResult(
+    groups.filter(([, orders]) => orders > 0),
+    request.groupBy,
+  );
 }
 
 function boundedMerge(lists: readonly (readonly GroupSum[])[]): GroupSum[] {
   const merged = mergeGroups(lists);
   if (merged.length > MAX_GROUPS) throw tooManyGroups();
   return merged;
+}
+
+/** Most transfers have both ends in what was read; only the others are kept. */
+function boundedHalf(sightings: readonly Sighting[]): Sighting[] {
+  const open = halfSeen(sightings);
+  if (open.length > MAX_SIGHTINGS) throw tooManySightings();
+  return open;
 }
 
 /** What an earlier step has stored; without it there is nothing to go on with. */

@@ -3,6 +3,8 @@ import { BugError } from '../kernel/errors.ts';
 import { sumText, timestampText } from '../kernel/schemas.ts';
 import type { Timestamp } from '../kernel/time.ts';
 import { BUCKET_COUNT } from '../sharding/hash.ts';
+import { bucketOfSighting, correctionsOf } from './crossings.ts';
+import type { Correction, Sighting } from './crossings.ts';
 
 /** What one shard says about one bucket that it owns, from one statement. */
 export interface BucketSum {
@@ -18,11 +20,15 @@ export interface BucketSum {
 export interface ShardAnswer {
   readonly shard: number;
   readonly sums: readonly BucketSum[];
+  /** Transfers that began or ended lately in the buckets of `sums`, of the same moment. */
+  readonly sightings: readonly Sighting[];
 }
 
 /** Which answer counts for each bucket. */
 export interface Combined {
   readonly chosen: ReadonlyMap<number, { readonly shard: number; readonly sum: BucketSum }>;
+  /** What the chosen answers tell of transfers. */
+  readonly sightings: readonly Sighting[];
   /** Buckets that nobody answered for: they moved between two shards' answers. Ascending. */
   readonly missing: readonly number[];
 }
@@ -33,9 +39,13 @@ export interface Combined {
  * other is of an earlier moment), or in none, which is told. Throws `BugError` when two shards claim one epoch.
  */
 export function combine(answers: readonly ShardAnswer[]): Combined {
-  const chosen = new Map<number, { readonly shard: number; readonly sum: BucketSum }>();
-  for (const { shard, sums } of answers) {
-    for (const sum of sums) {
+  const chosen = new Map<
+    number,
+    { readonly shard: number; readonly sum: BucketSum; readonly answer: ShardAnswer }
+  >();
+  for (const answer of answers) {
+    const { shard } = answer;
+    for (const sum of answer.sums) {
       const before = chosen.get(sum.bucket);
       if (before !== undefined && before.sum.epoch === sum.epoch && before.shard !== shard) {
         throw new BugError('two shards own one bucket at the same epoch', {
@@ -43,14 +53,17 @@ export function combine(answers: readonly ShardAnswer[]): Combined {
         });
       }
       if (before === undefined || sum.epoch > before.sum.epoch) {
-        chosen.set(sum.bucket, { shard, sum });
+        chosen.set(sum.bucket, { shard, sum, answer });
       }
     }
   }
+  const sightings = answers.flatMap((answer) =>
+    answer.sightings.filter((own) => chosen.get(bucketOfSighting(own))?.answer === answer),
+  );
   const missing = Array.from({ length: BUCKET_COUNT }, (_, bucket) => bucket).filter(
     (bucket) => !chosen.has(bucket),
   );
-  return { chosen, missing };
+  return { chosen, sightings, missing };
 }
 
 export const shardTotalSchema = z.object({
@@ -75,7 +88,10 @@ export const totalSchema = z
   .meta({ id: 'Revenue' });
 export type RevenueTotal = z.infer<typeof totalSchema>;
 
-/** Sums up what was chosen, per shard (all of `shards`, also those with nothing) and in all. */
+/**
+ * Sums up what was chosen, per shard (all of `shards`, also those with nothing) and in all, every transferred order once.
+ * An order that went on twice between two answers counts once in all, but may count at a shard that it only passed.
+ */
 export function totalsOf(
   combined: Combined,
   shards: readonly number[],
@@ -83,11 +99,17 @@ export function totalsOf(
   const sums = new Map(shards.map((shard) => [shard, { cents: 0n, orders: 0 }]));
   let cents = 0n;
   let orders = 0;
-  for (const { shard, sum } of combined.chosen.values()) {
+  const add = (shard: number, more: { readonly cents: bigint; readonly orders: number }): void => {
     const own = sums.get(shard) ?? { cents: 0n, orders: 0 };
-    sums.set(shard, { cents: own.cents + sum.cents, orders: own.orders + sum.orders });
-    cents += sum.cents;
-    orders += sum.orders;
+    sums.set(shard, { cents: own.cents + more.cents, orders: own.orders + more.orders });
+    cents += more.cents;
+    orders += more.orders;
+  };
+  for (const { shard, sum } of combined.chosen.values()) add(shard, sum);
+  const isSummed = (bucket: number): boolean => combined.chosen.has(bucket);
+  for (const correction of correctionsOf(combined.sightings, isSummed)) {
+    const chosen = combined.chosen.get(correction.bucket);
+    if (chosen !== undefined) add(chosen.shard, correction);
   }
   const perShard = [...sums].map(([shard, own]) => ({
     shard,
@@ -134,6 +156,34 @@ export function mergeGroups(lists: Iterable<readonly GroupSum[]>): GroupSum[] {
   return [...merged]
     .toSorted(([a], [b]) => a - b)
     .map(([key, { orders, cents }]): GroupSum => [key, orders, String(cents)]);
+}
+
+/** What the report has of a chunk's buckets. */
+export interface ReportPart {
+  readonly groups: readonly GroupSum[];
+  /** Transfers that began or ended in these buckets since shortly before the report was begun. */
+  readonly sightings: readonly Sighting[];
+}
+
+/** Corrections as sums to merge, of those orders that the report is about. */
+export function correctionGroups(
+  corrections: readonly Correction[],
+  { from, to, groupBy }: ReportRequest,
+): GroupSum[] {
+  return corrections
+    .filter(({ crossing: { createdAt } }) => from === null || createdAt >= from)
+    .filter(({ crossing: { createdAt } }) => to === null || createdAt < to)
+    .map(({ crossing, orders, cents }) => [
+      keyOf(crossing.createdAt, groupBy),
+      orders,
+      String(cents),
+    ]);
+}
+
+/** The key under which the statement sums an order. */
+function keyOf(createdAt: Timestamp, groupBy: Grouping): number {
+  const length = { none: 0, month: 7, day: 10 }[groupBy];
+  return Number(createdAt.slice(0, length).replaceAll('-', ''));
 }
 
 export const reportGroupSchema = z.object({

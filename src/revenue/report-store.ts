@@ -2,17 +2,18 @@ import { z } from 'zod';
 import { BugError } from '../kernel/errors.ts';
 import type { Timestamp } from '../kernel/time.ts';
 import type { BlobStore } from '../storage/contracts.ts';
+import { crossingSchema } from '../orders/contracts.ts';
 import type { ChunkPlan } from './chunks.ts';
 import { reportFailureSchema } from './contracts.ts';
 import { GROUPINGS, reportResultSchema } from './model.ts';
-import type { GroupSum } from './model.ts';
+import type { ReportPart } from './model.ts';
 
 /**
  * The blobs of a report, all below `<reportId>/` of the container `reports`. Each is written once, the first one stays:
  *
  * - `request.json`                what was asked; from here on the report exists
- * - `plan.json`                   the buckets of each chunk
- * - `parts/<shard>-<chunk>.json`  the sums of one chunk, removed at the end
+ * - `plan.json`                   when the report was begun, and the buckets of each chunk
+ * - `parts/<shard>-<chunk>.json`  the sums of one chunk, and the transfers seen with them; removed at the end
  * - `result.json`                 the result, or why there is none
  */
 const CONTAINER = 'reports';
@@ -25,13 +26,27 @@ const requestSchema = z.strictObject({
   groupBy: z.enum(GROUPINGS),
 });
 
-const planSchema: z.ZodType<ChunkPlan> = z.array(
-  z.strictObject({ shard: z.int(), chunks: z.array(z.array(z.int())) }),
-);
+/** `startMs`: milliseconds since 1970, before the first chunk is read. */
+export interface StoredPlan {
+  readonly startMs: number;
+  readonly shards: ChunkPlan;
+}
 
-const partSchema: z.ZodType<readonly GroupSum[]> = z.array(
-  z.tuple([z.int(), z.int(), z.string()]).readonly(),
-);
+const planSchema: z.ZodType<StoredPlan> = z.strictObject({
+  startMs: z.int(),
+  shards: z.array(z.strictObject({ shard: z.int(), chunks: z.array(z.array(z.int())) })),
+});
+
+const partSchema: z.ZodType<ReportPart> = z.strictObject({
+  groups: z.array(z.tuple([z.int(), z.int(), z.string()]).readonly()),
+  sightings: z.array(
+    z.strictObject({
+      end: z.enum(['departure', 'arrival']),
+      sagaId: z.string(),
+      crossing: crossingSchema,
+    }),
+  ),
+});
 
 const progressSchema = z.strictObject({ chunksDone: z.int(), chunks: z.int() });
 
@@ -49,8 +64,8 @@ const outcomeSchema = z.discriminatedUnion('kind', [
 ]);
 export type ReportOutcome = z.infer<typeof outcomeSchema>;
 
-/** `MAX_GROUPS` groups of at most 100 characters, and room. */
-const MAX_DOCUMENT_BYTES = 16 * 1024 * 1024;
+/** `MAX_GROUPS` groups of at most 100 characters, and `MAX_SIGHTINGS` transfers of at most 300. */
+const MAX_DOCUMENT_BYTES = 48 * 1024 * 1024;
 /** One part per bucket at most. */
 const MAX_PARTS = 1024;
 
@@ -63,14 +78,10 @@ export interface ReportStore {
     reportId: string,
     request: StoredRequest,
   ): Promise<{ request: StoredRequest; isNew: boolean }>;
-  readPlan(reportId: string): Promise<ChunkPlan | undefined>;
-  settlePlan(reportId: string, plan: ChunkPlan): Promise<ChunkPlan>;
-  readPart(reportId: string, part: PartName): Promise<readonly GroupSum[] | undefined>;
-  settlePart(
-    reportId: string,
-    part: PartName,
-    groups: readonly GroupSum[],
-  ): Promise<readonly GroupSum[]>;
+  readPlan(reportId: string): Promise<StoredPlan | undefined>;
+  settlePlan(reportId: string, plan: StoredPlan): Promise<StoredPlan>;
+  readPart(reportId: string, name: PartName): Promise<ReportPart | undefined>;
+  settlePart(reportId: string, name: PartName, part: ReportPart): Promise<ReportPart>;
   countParts(reportId: string): Promise<number>;
   removeParts(reportId: string): Promise<void>;
   readOutcome(reportId: string): Promise<ReportOutcome | undefined>;
@@ -107,9 +118,9 @@ export function createReportStore(blobs: BlobStore): ReportStore {
     },
     readPlan: (id) => read(`${id}/plan.json`, planSchema),
     settlePlan: async (id, plan) => (await settle(`${id}/plan.json`, planSchema, plan)).value,
-    readPart: (id, part) => read(partName(id, part), partSchema),
-    settlePart: async (id, part, groups) =>
-      (await settle(partName(id, part), partSchema, groups)).value,
+    readPart: (id, name) => read(partName(id, name), partSchema),
+    settlePart: async (id, name, part) =>
+      (await settle(partName(id, name), partSchema, part)).value,
     countParts: async (id) => (await blobs.list(CONTAINER, `${id}/parts/`, MAX_PARTS)).length,
     removeParts: async (id) => {
       for (const name of await blobs.list(CONTAINER, `${id}/parts/`, MAX_PARTS)) {

@@ -1,56 +1,92 @@
-import type { Attempt, SqlRow, SqlRunner } from '../database/contracts.ts';
+import type { Attempt, SqlRow, SqlRunner, SqlValue } from '../database/contracts.ts';
+import { sqlNow } from '../database/ownership.ts';
 import { refusalAfterNothing } from '../database/refusals.ts';
-import { PermanentError } from '../kernel/errors.ts';
+import { PermanentError, RetryableError } from '../kernel/errors.ts';
 import type { BucketId } from '../kernel/ids.ts';
 import { toSqlDatetime } from '../kernel/time.ts';
+import { ARRIVAL_STEP, crossingSchema, LOCAL_ARRIVAL_STEP } from '../orders/contracts.ts';
+import { CLOCKS_DIFFER_MS, HORIZON_MS } from './crossings.ts';
+import type { Sighting } from './crossings.ts';
 import { MAX_GROUPS } from './model.ts';
-import type { BucketSum, GroupSum, ReportRequest } from './model.ts';
-import { GROUP_ROW, SUM_ONE_BUCKET, SUM_OWNED_BUCKETS, sumGroups } from './statements.ts';
+import type { BucketSum, ReportPart, ReportRequest, ShardAnswer } from './model.ts';
+import {
+  BUCKET_ROW,
+  GROUP_ROW,
+  MAX_SIGHTINGS,
+  SIGHTING_ROW,
+  SUM_ONE_BUCKET,
+  SUM_OWNED_BUCKETS,
+  sumGroups,
+} from './statements.ts';
 
-/** The sums of every bucket that this shard owns, all of one moment. */
-export async function sumOwnedBuckets(runner: SqlRunner): Promise<readonly BucketSum[]> {
-  return (await runner.query(SUM_OWNED_BUCKETS, [])).map(toBucketSum);
+/** Sums and transfers of one moment. */
+export type Sums = Omit<ShardAnswer, 'shard'>;
+
+/**
+ * The sums of every bucket that this shard owns. `startMs` is the start of the whole total. Throws `too-many-requests`
+ * (retryable) when there were more transfers of late than are looked at.
+ */
+export async function sumOwnedBuckets(runner: SqlRunner, startMs: number): Promise<Sums> {
+  return toSums(await runner.query(SUM_OWNED_BUCKETS, [sightedFrom(startMs)]), startMs);
 }
 
-/** The sum of one bucket, if this shard owns it. For `onOwner`. */
+/** The sum of one bucket, if this shard owns it. For `onOwner`. Throws as {@link sumOwnedBuckets}. */
 export async function sumOneBucket(
   runner: SqlRunner,
   bucket: BucketId,
-): Promise<Attempt<BucketSum>> {
-  const [row] = await runner.query(SUM_ONE_BUCKET, [bucket]);
-  if (row === undefined) return refusalAfterNothing(runner, bucket);
-  return { kind: 'answered', value: toBucketSum(row) };
+  startMs: number,
+): Promise<Attempt<Sums>> {
+  const rows = await runner.query(SUM_ONE_BUCKET, [bucket, sightedFrom(startMs), bucket]);
+  const value = toSums(rows, startMs);
+  if (value.sums.length === 0) return refusalAfterNothing(runner, bucket);
+  return { kind: 'answered', value };
 }
 
-/** Sums by group over the buckets in `counted`; the shard does not own the others. */
+function toSums(rows: readonly SqlRow[], startMs: number): Sums {
+  const sightings = sightingsIn(rows, startMs);
+  if (sightings === 'too-many') {
+    throw RetryableError.tooManyRequests(`${TOO_MANY_SIGHTINGS} Ask again in a minute.`);
+  }
+  return { sums: rows.filter((row) => row['saga_id'] === null).map(toBucketSum), sightings };
+}
+
+/** Which of the report's buckets are in `part`; the shard does not own the others. */
 export interface GroupAnswer {
   readonly counted: ReadonlySet<number>;
-  readonly groups: readonly GroupSum[];
+  readonly part: ReportPart;
 }
+
+/** What a report asks for, and when it was begun, milliseconds since 1970. */
+export type ReportQuestion = ReportRequest & { readonly startMs: number };
 
 /**
  * Sums the given buckets by group as far as this shard owns them. Throws `validation-failed` (permanent) when there
- * are more than {@link MAX_GROUPS}.
+ * are more than {@link MAX_GROUPS}, and `conflict` (permanent) when there were too many transfers since the report's start.
  */
 export async function sumBucketGroups(
   runner: SqlRunner,
   buckets: readonly number[],
-  request: ReportRequest,
+  { from, to, groupBy, startMs }: ReportQuestion,
 ): Promise<GroupAnswer> {
-  const { from, to, groupBy } = request;
   const text = sumGroups(
     buckets.length,
     { groupBy, from: from !== null, to: to !== null },
     MAX_GROUPS + 1,
   );
   const times = [from, to].filter((time) => time !== null).map(toSqlDatetime);
-  const rows = await runner.query(text, [...buckets, ...times, ...buckets]);
-  const groupRows = rows.filter((row) => Number(row['kind']) === GROUP_ROW);
-  const bucketRows = rows.filter((row) => Number(row['kind']) !== GROUP_ROW);
+  const values = [...buckets, ...times, ...buckets, sightedFrom(startMs), ...buckets];
+  const rows = await runner.query(text, values);
+  const ofKind = (kind: number): SqlRow[] => rows.filter((row) => Number(row['kind']) === kind);
+  const groupRows = ofKind(GROUP_ROW);
   if (groupRows.length > MAX_GROUPS) throw tooManyGroups();
+  const sightings = sightingsIn(ofKind(SIGHTING_ROW), startMs);
+  if (sightings === 'too-many') throw tooManySightings();
   return {
-    counted: new Set(bucketRows.map((row) => Number(row['k']))),
-    groups: groupRows.map((row) => [Number(row['k']), Number(row['n']), String(row['s'])]),
+    counted: new Set(ofKind(BUCKET_ROW).map((row) => Number(row['k']))),
+    part: {
+      groups: groupRows.map((row) => [Number(row['k']), Number(row['n']), String(row['s'])]),
+      sightings,
+    },
   };
 }
 
@@ -58,16 +94,41 @@ export async function sumBucketGroups(
 export async function sumOneBucketGroups(
   runner: SqlRunner,
   bucket: BucketId,
-  request: ReportRequest,
-): Promise<Attempt<readonly GroupSum[]>> {
-  const { counted, groups } = await sumBucketGroups(runner, [bucket], request);
+  question: ReportQuestion,
+): Promise<Attempt<ReportPart>> {
+  const { counted, part } = await sumBucketGroups(runner, [bucket], question);
   if (!counted.has(bucket)) return refusalAfterNothing(runner, bucket);
-  return { kind: 'answered', value: groups };
+  return { kind: 'answered', value: part };
 }
 
 export function tooManyGroups(): PermanentError {
   const message = `The report would have more than ${MAX_GROUPS} groups; ask for a shorter time or group by month.`;
   return PermanentError.validation(message, [{ path: '/groupBy', message }]);
+}
+
+const TOO_MANY_SIGHTINGS = `More than ${MAX_SIGHTINGS} orders were transferred lately.`;
+
+export function tooManySightings(): PermanentError {
+  const message = `${TOO_MANY_SIGHTINGS} Ask for the report again when there are fewer transfers.`;
+  return new PermanentError('conflict', message);
+}
+
+function sightedFrom(startMs: number): string {
+  return sqlNow(Math.max(0, startMs - HORIZON_MS - CLOCKS_DIFFER_MS));
+}
+
+const ARRIVAL_STEPS: readonly SqlValue[] = [ARRIVAL_STEP, LOCAL_ARRIVAL_STEP];
+
+/** The transfers within the horizon, by the time of the departure, so that a transfer is in it with both ends or none. */
+function sightingsIn(rows: readonly SqlRow[], startMs: number): Sighting[] | 'too-many' {
+  const own = rows.filter((row) => row['saga_id'] !== null);
+  if (own.length > MAX_SIGHTINGS) return 'too-many';
+  return own.flatMap((row): Sighting[] => {
+    const crossing = crossingSchema.nullable().parse(JSON.parse(String(row['result'])));
+    if (crossing === null || crossing.departedAtMs < startMs - HORIZON_MS) return [];
+    const end = ARRIVAL_STEPS.includes(row['step'] ?? null) ? 'arrival' : 'departure';
+    return [{ end, sagaId: String(row['saga_id']), crossing }];
+  });
 }
 
 function toBucketSum(row: SqlRow): BucketSum {

@@ -1,3 +1,4 @@
+import type { SqlRunner } from '../database/contracts.ts';
 import { mapBounded } from '../kernel/bounded.ts';
 import { startDeadline } from '../kernel/deadline.ts';
 import type { Deadline } from '../kernel/deadline.ts';
@@ -8,6 +9,7 @@ import type { Services } from '../services.ts';
 import { combine, totalsOf } from './model.ts';
 import type { Combined, RevenueTotal, ShardAnswer } from './model.ts';
 import { sumOneBucket, sumOwnedBuckets } from './store.ts';
+import type { Sums } from './store.ts';
 
 export type TotalServices = Pick<Services, 'config' | 'clock' | 'database'>;
 
@@ -16,7 +18,7 @@ const STRAYS_AT_ONCE = 8;
 
 /**
  * The revenue of all shards. Each shard sums what it owns, at its own moment; buckets that moved in between are asked
- * for again at their owner. Throws `shard-unavailable` (retryable) when a shard does not answer in time, unless
+ * for again at their owner, and orders transferred in between count once, by what the ledgers tell (`crossings.ts`). Throws `shard-unavailable` (retryable) when a shard does not answer in time, unless
  * `partial` is set: then the shards that did answer are summed and the others named.
  */
 export async function revenueTotal(
@@ -26,11 +28,13 @@ export async function revenueTotal(
   const { config, clock, database } = services;
   const deadline = startDeadline(clock, config.REVENUE_DEADLINE_MS);
   // Before the first statement begins: whatever was acknowledged by now is in every snapshot that follows.
-  const asOf = timestampOf(clock.nowMs());
+  const startMs = clock.nowMs();
+  const asOf = timestampOf(startMs);
   if (asOf === undefined) throw new BugError('the clock is outside 1970 … 9999');
   const away = new Set<number>();
-  const answers = await askShards(services, deadline, options.partial ? away : undefined);
-  const combined = await askStrays(services, answers, deadline, options.partial ? away : undefined);
+  const question: Question = { startMs, deadline, away: options.partial ? away : undefined };
+  const answers = await askShards(services, question);
+  const combined = await askStrays(services, question, answers);
   const complete = combined.missing.length === 0;
   return {
     ...totalsOf(
@@ -43,21 +47,28 @@ export async function revenueTotal(
   };
 }
 
+interface Question {
+  readonly startMs: number;
+  readonly deadline: Deadline;
+  /** Takes in the shards that are away, where the total may do without them. */
+  readonly away: Set<number> | undefined;
+}
+
 /** Every shard's own sums. Without `away` the first shard that is away ends it. */
 async function askShards(
   services: TotalServices,
-  deadline: Deadline,
-  away: Set<number> | undefined,
+  { startMs, deadline, away }: Question,
 ): Promise<ShardAnswer[]> {
   const { config, database } = services;
   const ask = async (shard: ShardId): Promise<ShardAnswer> => {
     const limit = { deadlineMs: deadline.remainingMs() };
     try {
-      return { shard, sums: await database.onShard(shard, sumOwnedBuckets, limit) };
+      const run = (each: SqlRunner): Promise<Sums> => sumOwnedBuckets(each, startMs);
+      return { shard, ...(await database.onShard(shard, run, limit)) };
     } catch (error) {
       if (away === undefined || !isAway(error)) throw error;
       away.add(shard);
-      return { shard, sums: [] };
+      return { shard, sums: [], sightings: [] };
     }
   };
   return mapBounded(database.shardIds(), config.REVENUE_MAX_SHARDS_AT_ONCE, ask);
@@ -66,9 +77,8 @@ async function askShards(
 /** Completes the answers by the buckets that no shard owned when it was asked, as far as their owners are there. */
 async function askStrays(
   services: TotalServices,
+  { startMs, deadline, away }: Question,
   answers: readonly ShardAnswer[],
-  deadline: Deadline,
-  away: Set<number> | undefined,
 ): Promise<Combined> {
   const { database } = services;
   const found = combine(answers);
@@ -80,9 +90,9 @@ async function askStrays(
       return await database.onOwner(
         bucket,
         async (shard) => {
-          const attempt = await sumOneBucket(shard, bucket);
+          const attempt = await sumOneBucket(shard, bucket, startMs);
           if (attempt.kind === 'refused') return attempt;
-          return { kind: 'answered', value: { shard: shard.id, sums: [attempt.value] } };
+          return { kind: 'answered', value: { shard: shard.id, ...attempt.value } };
         },
         { deadlineMs: deadline.remainingMs() },
       );

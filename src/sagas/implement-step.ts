@@ -43,7 +43,11 @@ export interface StepCode<Input, Output> {
    * What may follow the commit of a new effect, to be early; whatever it throws is logged and forgotten. A later step
    * does the same for certain.
    */
-  readonly after?: (services: Services, input: Input, run: StepRun) => Promise<void>;
+  readonly after?: (
+    services: Services,
+    input: Input,
+    run: StepRun & { readonly result: Output },
+  ) => Promise<void>;
 }
 
 export interface CompensatableStepCode<Input, Output> extends StepCode<Input, Output> {
@@ -119,7 +123,7 @@ async function deliverStep<Input, Output>(
     );
     await services.probe.reach('sagas.afterCommit', subject);
     if (code.after !== undefined && answer.kind === 'done' && verb === 'run' && !answer.replayed) {
-      await early(services, logger, delivered);
+      await early(services, logger, delivered, answer.value);
     }
     return answer;
   } catch (error) {
@@ -208,10 +212,12 @@ function answerOf(entry: LedgerEntry, ifNew: StepAnswer): Attempt<StepAnswer> {
 async function early<Input, Output>(
   services: Services,
   logger: Logger,
-  { code, delivery, input }: Delivered<Input, Output>,
+  { contract, code, delivery, input }: Delivered<Input, Output>,
+  value: unknown,
 ): Promise<void> {
   try {
-    const run = { sagaId: delivery.sagaId, nowMs: services.clock.nowMs() };
+    const result = checked(contract.name, 'output', contract.output, value);
+    const run = { sagaId: delivery.sagaId, nowMs: services.clock.nowMs(), result };
     await code.after?.(services, input, run);
   } catch (error) {
     logger.log('info', 'sagas.not_early', { sagaId: delivery.sagaId, ...errorFields(error) });

@@ -106,8 +106,8 @@ export const ledgerPass: Pass = {
           detail: state,
         });
       }
-      // A local transaction needs no journal: its ledger row says it all.
-      if (row['step'] !== 'local') steps.set(sagaId, (steps.get(sagaId) ?? 0) + 1);
+      // A local transaction needs no journal: its ledger rows say it all.
+      if (!String(row['step']).startsWith('local')) steps.set(sagaId, (steps.get(sagaId) ?? 0) + 1);
     }
     const known = await lookups.sagas(
       [...steps.keys()].map((id) => ({ bucket: homeBucketOf(id as SagaId), key: id })),

@@ -168,7 +168,7 @@ describe('the early confirmation', () => {
     await deliver('remove-source', 'run');
     expect(await world.holders(orderId, [A, B])).toEqual([B]);
     const step = transferSteps.find(({ contract }) => contract.name === 'orders-confirm-target');
-    const input = { orderId, fromUserId: A, toUserId: B };
+    const input = { orderId, fromUserId: A, toUserId: B, crossing: null };
     const delivery = { sagaId: `gone-${orderId}`, step: 'confirm-target', verb: 'run', input };
     const answer = await step?.bind(app.services)(delivery, {
       logger: app.services.logger,

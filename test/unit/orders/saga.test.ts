@@ -4,6 +4,7 @@ import { transferOrderSaga } from '../../../src/orders/saga.ts';
 import { ordersDurable, ordersSagaModules } from '../../../src/orders/sagas.ts';
 
 const TRANSFER = { orderId: '5', fromUserId: '1', toUserId: '2' };
+const CROSSING_OF = { fromBucket: 1, toBucket: 2, departedAtMs: 5 };
 const CONTENT = { amountCents: 700, createdAt: '2026-01-01T00:00:00.000Z' };
 
 describe('the table of a transfer', () => {
@@ -17,12 +18,18 @@ describe('the table of a transfer', () => {
   });
 
   test('gives each step what it takes, and answers the order at its new user', () => {
-    const results = { 'lock-source': CONTENT, 'insert-pending': { former: null } };
+    const crossing = { ...CONTENT, ...CROSSING_OF };
+    const results = {
+      'lock-source': CONTENT,
+      'insert-pending': { former: null },
+      'remove-source': crossing,
+    };
     const soFar = { sagaId: 's', input: TRANSFER, results };
     for (const { contract, inputOf } of transferOrderSaga.steps) {
       expect(contract.input.safeParse(inputOf(soFar)).success).toBe(true);
     }
     expect(transferOrderSaga.steps[1]?.inputOf(soFar)).toEqual({ ...TRANSFER, ...CONTENT });
+    expect(transferOrderSaga.steps[3]?.inputOf(soFar)).toEqual({ ...TRANSFER, crossing });
     expect(transferOrderSaga.outputOf(soFar)).toEqual({ orderId: '5', userId: '2', ...CONTENT });
   });
 

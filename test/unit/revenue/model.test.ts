@@ -17,6 +17,7 @@ const sum = (bucket: number, changes: Partial<BucketSum> = {}): BucketSum => ({
 function settled(shards: number): ShardAnswer[] {
   return Array.from({ length: shards }, (_, shard) => ({
     shard,
+    sightings: [],
     sums: Array.from({ length: BUCKET_COUNT }, (_each, bucket) => sum(bucket)).filter(
       ({ bucket }) => bucket % shards === shard,
     ),
@@ -39,26 +40,28 @@ describe('combining the shards’ answers', () => {
   });
 
   test('takes the later owner of a bucket that two shards answered for, in any order', () => {
-    const later: ShardAnswer = { shard: 1, sums: [sum(0, { epoch: 2, orders: 7, cents: 700n })] };
+    const sums = [sum(0, { epoch: 2, orders: 7, cents: 700n })];
+    const later: ShardAnswer = { shard: 1, sums, sightings: [] };
     for (const answers of [
       [...settled(3), later],
       [later, ...settled(3)],
     ]) {
       const combined = combine(answers);
-      expect(combined.chosen.get(0)).toEqual({ shard: 1, sum: later.sums[0] });
+      expect(combined.chosen.get(0)).toMatchObject({ shard: 1, sum: later.sums[0] });
       expect(totalsOf(combined, [0, 1, 2]).orders).toBe(1023 + 7);
     }
   });
 
   test('names the buckets that nobody answered for', () => {
     const [first, ...others] = settled(3);
-    const without = { shard: 0, sums: first?.sums.filter(({ bucket }) => bucket > 3) ?? [] };
+    const sums = first?.sums.filter(({ bucket }) => bucket > 3) ?? [];
+    const without = { shard: 0, sums, sightings: [] };
     expect(combine([without, ...others]).missing).toEqual([0, 3]);
     expect(combine([]).missing).toHaveLength(BUCKET_COUNT);
   });
 
   test('refuses two owners of one epoch', () => {
-    const twin: ShardAnswer = { shard: 1, sums: [sum(0)] };
+    const twin: ShardAnswer = { shard: 1, sums: [sum(0)], sightings: [] };
     expect(() => combine([...settled(3), twin])).toThrow('two shards own one bucket');
   });
 
@@ -79,6 +82,7 @@ describe('combining the shards’ answers', () => {
         const answers = claims.map((each) => ({
           shard: (each.bucket + each.epoch) % 4,
           sums: [each],
+          sightings: [],
         }));
         const best = new Map<number, BucketSum>();
         for (const each of claims) {

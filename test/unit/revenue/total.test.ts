@@ -21,7 +21,7 @@ function createWorld(shards: number, between: (shard: number) => void = () => un
   let most = 0;
   const rowOf = (bucket: number): SqlRow => {
     const { epoch, orders } = buckets[bucket] as (typeof buckets)[number];
-    return { bucket, epoch, sums: `${orders} ${orders * 100}` };
+    return { bucket, epoch, sums: `${orders} ${orders * 100}`, saga_id: null };
   };
   const shardOf = (id: number): Shard =>
     ({
