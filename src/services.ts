@@ -16,7 +16,7 @@ export interface Services {
   readonly random: () => number;
   readonly bucketMap: BucketMapSource;
   /** The stored map, for who changes it. */
-  readonly bucketMapStore: BucketMapStore;
+  readonly bucketMapStore: Pick<BucketMapStore, 'load' | 'replace'>;
   readonly database: ShardedDatabase;
   readonly blobs: BlobStore;
   /** Small documents in the container `control` that are changed by compare-and-set. */

@@ -8,10 +8,7 @@ import { readBucketSizes } from './bucket-sizes.ts';
 import type { Goal, Plan, StoredPlan } from './run-model.ts';
 import { createRunStore } from './run-store.ts';
 
-export type PlanServices = Pick<
-  Services,
-  'bucketMap' | 'database' | 'logger' | 'control' | 'blobs'
->;
+export type PlanServices = Pick<Services, 'bucketMap' | 'database' | 'logger' | 'control'>;
 
 /**
  * Today's plan for a goal, by the stored map and the sizes of the buckets. Reads only. Throws `validation-failed` for a

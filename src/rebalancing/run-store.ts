@@ -48,8 +48,8 @@ export interface RunStore {
   changeWish(id: string, decide: (wish: Wish) => Wish | undefined): Promise<Wish>;
 }
 
-export function createRunStore(services: Pick<Services, 'control' | 'blobs'>): RunStore {
-  const { control, blobs } = services;
+export function createRunStore(services: Pick<Services, 'control'>): RunStore {
+  const { control } = services;
   const read = async <T>(name: string, schema: z.ZodType<T>): Promise<Versioned<T> | undefined> => {
     const stored = await control.read(name);
     if (stored === undefined) return undefined;
@@ -68,7 +68,15 @@ export function createRunStore(services: Pick<Services, 'control' | 'blobs'>): R
     claimCurrent: async (id, etag) =>
       (await control.swap(CURRENT, JSON.stringify({ rebalanceId: id }), etag)) !== undefined,
     readPlan: async (hash) => (await read(planBlob(hash), storedPlanSchema))?.value,
-    writePlan: (plan) => blobs.write('control', planBlob(plan.plan.planHash), JSON.stringify(plan)),
+    writePlan: async (plan) => {
+      const name = planBlob(plan.plan.planHash);
+      for (let round = 1; round <= ROUNDS; round += 1) {
+        // Two goals may have one plan: the goal that was shown last is the one to be approved.
+        const etag = (await read(name, storedPlanSchema))?.etag;
+        if ((await control.swap(name, JSON.stringify(plan), etag)) !== undefined) return;
+      }
+      throw new RetryableError('conflict', 'Others ask for this plan all the time.');
+    },
     createRun: async (id, plan, state) => {
       await control.swap(runPlanBlob(id), JSON.stringify(plan), undefined);
       await control.swap(stateBlob(id), JSON.stringify(state), undefined);

@@ -14,11 +14,11 @@ export const COUNT_BUCKETS = NAMES.map(
 
 /**
  * The optimizer's guess of a bucket's rows in `orders`, a row per bucket in their order: `rows`. It looks at a few pages
- * of each range, however many rows there are.
+ * of each range, however many rows there are. The format is named because MySQL 9 has another default.
  */
 export function explainBuckets(buckets: readonly number[]): string {
   const parts = buckets.map((bucket) => `SELECT 1 FROM orders WHERE bucket = ${bucket}`);
-  return `EXPLAIN ${parts.join(' UNION ALL ')}`;
+  return `EXPLAIN FORMAT=TRADITIONAL ${parts.join(' UNION ALL ')}`;
 }
 
 /** `read_only`, `innodb_read_only`: 1 when the server takes no writes. */
