@@ -211,11 +211,11 @@ export async function recordCrossing(
   crossing: Crossing,
   { sagaId, nowMs }: Pick<Hold, 'sagaId' | 'nowMs'>,
 ): Promise<void> {
-  const rest = [JSON.stringify(crossing), sqlNow(nowMs)];
-  await tx.execute(RECORD_CROSSING, [
-    ...[crossing.fromBucket, sagaId, LOCAL_DEPARTURE_STEP, ...rest],
-    ...[crossing.toBucket, sagaId, LOCAL_ARRIVAL_STEP, ...rest],
-  ]);
+  const { fromBucket, toBucket } = crossing;
+  const [result, time] = [JSON.stringify(crossing), sqlNow(nowMs)];
+  const departure = [fromBucket, sagaId, LOCAL_DEPARTURE_STEP, result, time];
+  const arrival = [toBucket, sagaId, LOCAL_ARRIVAL_STEP, result, time];
+  await tx.execute(RECORD_CROSSING, [...departure, ...arrival]);
 }
 
 async function setState(tx: SqlRunner, key: RowKey, state: number): Promise<void> {

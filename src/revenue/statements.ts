@@ -42,15 +42,16 @@ function sightings(columns: string, buckets: string): string {
  * `saga_id`, `step` and `result`, and without sums. Value: the time from which on.
  *
  * For each ownership row the subquery reads its bucket as one range of the clustered primary key. A subquery has one
- * column, hence the text. At 300 000 rows in memory it takes 1.2 to 1.4 times a plain SUM over the table on both
- * engines, which is what grouping by bucket alone takes; the same as an outer join with GROUP BY takes 1.4 to 1.5,
- * a join with a grouped derived table 1.3 (MySQL) and 2 (MariaDB), a filter by `IN (SELECT …)` up to 2.9. A covering
- * index gains nothing in memory and costs inserts 15 to 25 % (FACTS-mysql 7).
+ * column, hence the text. At 300 000 rows in memory it takes, of a plain SUM over the table, 1.46 to 1.63 on MySQL 9.7 and
+ * 1.33 to 1.55 on MariaDB 10.11 over several runs; without a look at the state 1.36 to 1.40 and 1.22 to 1.49. A plain
+ * SUM with that look takes 1.23 and 1.11, and grouping the table by bucket with it, with no owners at all, 1.50 and 1.33:
+ * there is little left to gain. A thousand transfers within the horizon add some 7 ms.
  *
- * Looking at the state of each row takes it to 1.5 to 1.6 (MySQL; a plain SUM with that condition takes 1.25) and 1.35
- * (MariaDB). Ruled out: `SUM(IF(…))` 1.8 and 1.6, an outer join with GROUP BY 1.9 and 1.5, other ways to write the
- * condition no better. Taking off the moved orders found through `order_transfers` takes 1.4 and 1.3 when there are none,
- * the same as this with 1 % of them, and 3 and 2.5 with 10 %.
+ * Ruled out: an outer join with GROUP BY 1.9 and 1.5, an inner one with the buckets listed apart 1.7 and 1.5, `SUM(IF(…))`
+ * 1.8 and 1.6, a filter by `IN (SELECT …)` up to 2.9, other ways to write the condition no better. Summing as doubles
+ * takes 1.47 and 1.25, but is exact below 2^53 only, and looking at that in the statement takes 1.6 and 2.7. Taking off the
+ * moved orders found through `order_transfers` takes 3 and 2.5 with 10 % of them. A covering index gains nothing in memory
+ * and costs inserts 15 to 25 % (FACTS-mysql 7).
  */
 export const SUM_OWNED_BUCKETS = sumBuckets('');
 
