@@ -68,7 +68,9 @@ export function nextRound(state: RunState, input: RoundInput): RunState {
   let moves = applyResults(state.moves, results, nowMs);
   if (wish === 'cancel' && !isOver(state.status)) moves = moves.map(cancelled);
   const status = isOver(state.status) ? state.status : statusOf(moves, wish);
-  let next: RunState = { ...state, round, moves, status, throttled: found };
+  // What held it up is told until work was done again.
+  const throttled = results.length === 0 ? state.throttled : found;
+  let next: RunState = { ...state, round, moves, status, throttled };
   if (isOver(status) && state.finishedAtMs === null) {
     next = {
       ...next,

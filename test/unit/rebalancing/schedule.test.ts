@@ -195,6 +195,23 @@ describe('the scheduler', () => {
     expect(tookMs).toBeGreaterThan(5 * 60_000);
   });
 
+  test('load is waited out without counting as a failure, and told until work goes on', () => {
+    const plan = planOf([[1, 0, 1]]);
+    let state = newRunState({ plan, caps: { total: 1, perSource: 1, perTarget: 1 }, nowMs: 0 });
+    const after = (results: Result[], round: number): RunState =>
+      nextRound(state, { round, results, wish: 'run', nowMs: 0, purgeAfterMs: PURGE_AFTER_MS });
+    const throttled = { shard: 1 as ShardId, reason: 'load' };
+    const bucket = 1 as BucketId;
+    state = after([], 1);
+    state = after([{ bucket, outcome: 'throttled', throttled }], 2);
+    expect(state).toMatchObject({ throttled, decision: { kind: 'wait' } });
+    expect(state.moves[0]).toMatchObject({ attempts: 0, lastError: null });
+    state = after([], 3);
+    expect(state).toMatchObject({ throttled, decision: { kind: 'work', lanes: [[1]] } });
+    state = after([{ bucket, outcome: 'more' }], 4);
+    expect(state).toMatchObject({ throttled: null, decision: { kind: 'work', lanes: [[1]] } });
+  });
+
   test('a late answer does not bring an ended move back', () => {
     const plan = planOf([[1, 0, 1]]);
     let state = newRunState({ plan, caps: { total: 1, perSource: 1, perTarget: 1 }, nowMs: 0 });
