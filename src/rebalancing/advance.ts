@@ -25,11 +25,30 @@ export interface MoveStanding {
   readonly step: MoveStep;
 }
 
+/** Looks at a move that seems to be stuck; one that others go on with meanwhile changes with each. */
+const MAX_LOOKS = 4;
+
 /**
  * Reads the two ownership rows and the target's record. The source first: a decision that comes between the reads is
- * then seen as not yet made, and every step finds out for itself.
+ * then seen as not yet made, and every step finds out for itself. A decision with the take-over between the reads looks
+ * like two owners: that a move is stuck is believed when two looks in a row have seen the same.
  */
 export async function readStanding(services: MoveServices, move: Move): Promise<MoveStanding> {
+  let standing = await look(services, move);
+  for (let looks = 1; looks < MAX_LOOKS && standing.step.kind === 'stuck'; looks++) {
+    const before = standing;
+    standing = await look(services, move);
+    const { source, target } = standing;
+    if (isSameRow(source, before.source) && isSameRow(target, before.target)) break;
+  }
+  return standing;
+}
+
+function isSameRow(a: FenceState, b: FenceState): boolean {
+  return a.state === b.state && a.epoch === b.epoch && a.token === b.token;
+}
+
+async function look(services: MoveServices, move: Move): Promise<MoveStanding> {
   const { database } = services;
   const within = { deadlineMs: STEP_DEADLINE_MS };
   const source = await database.onShard(

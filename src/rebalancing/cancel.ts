@@ -37,10 +37,10 @@ export async function cancelMove(
 ): Promise<CancelOutcome> {
   const { database, probe } = services;
   const within = { deadlineMs: STEP_DEADLINE_MS };
-  const token = randomUUID();
+  // A token for each try: one that comes late must not let this cancellation delete what was received since.
   const marked = await database.onShard(
     move.to,
-    (shard) => mark(shard, services, move, token),
+    (shard) => mark(shard, services, move, randomUUID()),
     within,
   );
   if (marked === undefined) return { kind: 'nothing-to-cancel' };
@@ -51,12 +51,12 @@ export async function cancelMove(
     within,
   );
   if (!undecided) {
-    const values = [sqlNow(services.clock.nowMs()), move.bucket];
+    const values = [sqlNow(services.clock.nowMs()), move.bucket, move.id];
     await database.onShard(move.to, (shard) => shard.execute(UNMARK_CANCELLING, values), within);
     return { kind: 'too-late' };
   }
   await probe.reach('rebalancing.afterCancelLift', move.id);
-  return await removeCopy(services, move, token, options);
+  return await removeCopy(services, move, marked.token, options);
 }
 
 async function mark(
@@ -64,14 +64,15 @@ async function mark(
   services: MoveServices,
   move: Move,
   token: string,
-): Promise<{ readonly epoch: number } | undefined> {
+): Promise<{ readonly epoch: number; readonly token: string } | undefined> {
   const now = sqlNow(services.clock.nowMs());
   return await shard.transaction(async (tx) => {
     const values = [token, now, move.bucket, move.id];
     const { affectedRows } = await tx.execute(CLAIM_TO_CANCEL, values);
     if (affectedRows !== 1) return undefined;
     await tx.execute(MARK_CANCELLING, [now, move.bucket]);
-    return await readRecord(tx, move);
+    const record = await readRecord(tx, move);
+    return record && { epoch: record.epoch, token };
   });
 }
 

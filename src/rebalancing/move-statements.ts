@@ -69,9 +69,9 @@ export const CLAIM_TO_CANCEL = CLAIM.replace(" AND m.phase <> 'cancelling'", '')
 export const MARK_CANCELLING =
   "UPDATE bucket_moves SET phase = 'cancelling', updated_at = ? WHERE bucket = ?";
 
-/** Back from {@link MARK_CANCELLING}, when the move turned out to be decided. Values: time, bucket. */
+/** Back from {@link MARK_CANCELLING}, when the move turned out to be decided. Values: time, bucket, move. */
 export const UNMARK_CANCELLING =
-  "UPDATE bucket_moves SET phase = 'checking', updated_at = ? WHERE bucket = ? AND phase = 'cancelling'";
+  "UPDATE bucket_moves SET phase = 'checking', updated_at = ? WHERE bucket = ? AND move_id = ? AND phase = 'cancelling'";
 
 /** The last statement of a cancellation. Values: bucket, token. */
 export const DELETE_RECEIVING =

@@ -59,14 +59,22 @@ export type Preparation =
  * `shard-unavailable`.
  */
 export async function prepareMove(services: MoveServices, move: Move): Promise<Preparation> {
+  let prepared = await tryPrepare(services, move);
+  // Rows that were read while another delivery switched contradict each other: looked at once more.
+  if (prepared.kind === 'obstacle' && prepared.obstacle.kind === 'contradiction') {
+    prepared = await tryPrepare(services, move);
+  }
+  await services.probe.reach('rebalancing.afterPrepare', move.id);
+  return prepared;
+}
+
+async function tryPrepare(services: MoveServices, move: Move): Promise<Preparation> {
   const { source, sizes } = await onShard(services, move.from, async (shard) => ({
     source: await readFence(shard, move.bucket),
     sizes: await readSizes(shard, move),
   }));
   const ready = { services, move, source, sizes };
-  const prepared = await tryTarget(services, move, (shard) => prepareTarget(ready, shard));
-  await services.probe.reach('rebalancing.afterPrepare', move.id);
-  return prepared;
+  return await tryTarget(services, move, (shard) => prepareTarget(ready, shard));
 }
 
 async function tryTarget(

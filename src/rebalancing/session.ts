@@ -45,10 +45,10 @@ export interface MoveSession {
  * target does not receive the bucket for this move.
  */
 export async function openSession(services: MoveServices, move: Move): Promise<MoveSession> {
-  const token = randomUUID();
   const deadlineMs = (): number => STEP_DEADLINE_MS;
   const onTarget = shardCall(services, move.to, deadlineMs);
-  await onTarget((shard) => claim(shard, { services, move, token }, CLAIM, []));
+  const tried: string[] = [];
+  const token = await onTarget((shard) => claim(shard, { services, move, tried }, CLAIM, []));
   // From here on nobody else writes the record, except to cancel.
   const record = await onTarget((shard) => readRecord(shard, move));
   if (record?.moveId !== move.id) throw notHeld(move);
@@ -64,28 +64,32 @@ export async function renewSession(
   session: MoveSession,
   deadlineMs: () => number,
 ): Promise<MoveSession> {
-  const parts = { ...session, token: randomUUID() };
   const onTarget = shardCall(session.services, session.move.to, deadlineMs);
-  await onTarget((shard) => claim(shard, parts, RECLAIM, [session.token]));
-  return createSession(parts, deadlineMs);
+  const claimant = { ...session, tried: [] };
+  const token = await onTarget((shard) => claim(shard, claimant, RECLAIM, [session.token]));
+  return createSession({ ...session, token }, deadlineMs);
 }
 
+/**
+ * Each try has a token of its own: a try that was given up may still run at any time later, and must then not make valid
+ * again what was written before another delivery's claim.
+ */
 async function claim(
   shard: Shard,
-  claimant: Pick<MoveSession, 'services' | 'move' | 'token'>,
+  claimant: Pick<MoveSession, 'services' | 'move'> & { readonly tried: string[] },
   statement: string,
   held: readonly SqlValue[],
-): Promise<void> {
-  const { services, move, token } = claimant;
+): Promise<string> {
+  const { services, move, tried } = claimant;
+  const token = randomUUID();
+  tried.push(token);
   const values = [token, sqlNow(services.clock.nowMs()), move.bucket, move.id, ...held];
-  const { affectedRows } = await shard.execute(statement, values);
-  // A repeat after a lost answer finds its own token there.
-  if (affectedRows !== 1 && !(await isHeldBy(shard, move, token))) throw notHeld(move);
-}
-
-async function isHeldBy(runner: SqlRunner, move: Move, token: string): Promise<boolean> {
-  const row = await readFence(runner, move.bucket);
-  return row.state === 'receiving' && row.token === token;
+  if ((await shard.execute(statement, values)).affectedRows === 1) return token;
+  // The answer to an earlier try was lost: that one has run, and cannot run again.
+  const row = await readFence(shard, move.bucket);
+  const claimed = row.state === 'receiving' && tried.find((earlier) => earlier === row.token);
+  if (!claimed) throw notHeld(move);
+  return claimed;
 }
 
 /** The move's record at the target. Reads without a lock. */

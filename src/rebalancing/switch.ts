@@ -141,17 +141,20 @@ interface Fence {
 /** Undefined when the source does not own the bucket at the move's epoch, or is fenced already. */
 async function setFence(session: MoveSession, holdMs: number): Promise<Fence | undefined> {
   const { services, move, record } = session;
-  const token = randomUUID();
   const sentAtMs = services.clock.monotonicMs();
   const nowMs = services.clock.nowMs();
-  const fenced = await session.onSource(async (shard) => {
-    const change = { bucket: move.bucket, epoch: record.epoch, token, holdMs, nowMs };
-    if (await fenceBucket(shard, change)) return true;
-    // After a lost answer the fence may be ours all the same.
+  const tried: string[] = [];
+  const token = await session.onSource(async (shard) => {
+    // A token for each try: one that was given up may still run when our fence has been lifted, and must not pass for it.
+    const fresh = randomUUID();
+    tried.push(fresh);
+    const change = { bucket: move.bucket, epoch: record.epoch, token: fresh, holdMs, nowMs };
+    if (await fenceBucket(shard, change)) return fresh;
+    // The answer to an earlier try was lost: that one has run, and cannot run again.
     const row = await readFence(shard, move.bucket);
-    return row.state === 'fenced' && row.token === token;
+    return row.state === 'fenced' ? tried.find((earlier) => earlier === row.token) : undefined;
   });
-  if (!fenced) return undefined;
+  if (token === undefined) return undefined;
   // Counted from the granted lock, as the server does; a slow answer only makes it end earlier for us.
   const endsAtMs = sentAtMs + holdMs;
   const fencedAt = new Date(nowMs).toISOString();
