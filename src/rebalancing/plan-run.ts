@@ -66,7 +66,10 @@ export async function settlePlan(
 }
 
 function outdated(reason: string): PermanentError {
-  return new PermanentError('conflict', `${reason} Ask for the plan again (dryRun, or `npm run ops -- rebalance --dry-run`).`);
+  return new PermanentError(
+    'conflict',
+    `${reason} Ask for the plan again (dryRun; from the terminal: npm run ops -- rebalance --dry-run).`,
+  );
 }
 
 /** Equal for requests that mean the same. */
