@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { rebalanceSchema, type Rebalance } from '../../src/rebalancing/run-model.ts';
 import { startTestApp, type TestApp } from '../support/app.ts';
@@ -154,4 +155,45 @@ test('a shard is added while everything goes on', { timeout: 600_000 }, async ()
   const after = await purged(id);
   console.log(`purged ${after.purge.purged} old copies, ${after.purge.rows} rows`);
   expectGreen(await verifyCluster(app));
+});
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs the command as an operator does. */
+function ops(...args: readonly string[]): Promise<Ended> {
+  const command = ['--disable-warning=ExperimentalWarning', 'tools/ops.ts', 'rebalance'];
+  const child = spawn(process.execPath, [...command, '--url', app.http.origin, ...args]);
+  const ended = { stdout: '', stderr: '' };
+  child.stdout.on('data', (chunk) => (ended.stdout += String(chunk)));
+  child.stderr.on('data', (chunk) => (ended.stderr += String(chunk)));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code) => {
+      resolve({ code, ...ended });
+    });
+  });
+}
+
+test('the command shows a plan, carries it out and watches it', async () => {
+  const goal = ['--drain', '3', '--max-buckets', '8'];
+  const shown = await ops(...goal);
+  expect([shown.code, shown.stderr]).toEqual([0, '']);
+  const planHash = /plan ([0-9a-f]{64})/.exec(shown.stdout)?.[1] ?? '';
+  expect(shown.stdout).toContain('8 buckets to move');
+  const wrong = await ops(...goal, '--yes', planHash.replaceAll(/./g, '0'));
+  expect(wrong.code).toBe(2);
+  expect(wrong.stderr).toContain('--dry-run');
+  const run = await ops(...goal, '--yes', planHash, '--watch', '--json');
+  expect([run.code, run.stderr]).toEqual([0, '']);
+  const { rebalanceId, status, progress } = rebalanceSchema.parse(JSON.parse(run.stdout));
+  expect([status, progress.bucketsDone]).toEqual(['completed', 8]);
+  const told = await ops('status', rebalanceId, '--watch');
+  expect([told.code, told.stdout]).toEqual([0, expect.stringContaining('completed: 8 of 8')]);
+  const late = await ops('cancel', rebalanceId);
+  expect(late.code).toBe(2);
+  expect(late.stderr).toContain('has ended');
 });
