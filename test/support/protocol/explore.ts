@@ -1,9 +1,8 @@
-import { afterRefusal } from '../../../src/database/owner-call.ts';
-import type { ShardId } from '../../../src/kernel/ids.ts';
 import type { Fault } from './faults.ts';
 import { execute } from './statements.ts';
 import type { Faults } from './statements.ts';
-import { idle, initialState, keyOf, SHARDS, withAt } from './state.ts';
+import { Seen } from './seen.ts';
+import { idle, initialState, SHARDS, withAt } from './state.ts';
 import type { At, Bounds, State } from './state.ts';
 import { isSame, withWorker } from './turn.ts';
 import type { Transition } from './turn.ts';
@@ -29,50 +28,26 @@ export interface ExploreOptions {
 export function explore(options: ExploreOptions): Exploration {
   const { bounds, maxStates } = options;
   const faults: Faults = new Set(options.faults ?? []);
-  const start = initialState(bounds);
-  const known = new Map([[keyOf(start), 0]]);
-  const cameFrom: number[] = [-1];
-  const labels: string[] = ['start'];
-  const edges: number[] = [];
-  const goals: number[] = [];
+  const seen = new Seen(initialState(bounds));
   let transitions = 0;
-  let frontier: (readonly [number, State])[] = [[0, start]];
-  const traceTo = (index: number): readonly string[] => {
-    const trace: string[] = [];
-    for (let at = index; at > 0; at = cameFrom[at] as number) trace.push(labels[at] as string);
-    return trace.toReversed();
-  };
-  const end = (invariant?: string, at = 0): Exploration => ({
-    states: known.size,
+  const end = (complete: boolean, invariant?: string, at = 0): Exploration => ({
+    states: seen.size,
     transitions,
-    violation: invariant === undefined ? undefined : { invariant, trace: traceTo(at) },
-    complete: known.size < maxStates && invariant === undefined,
+    violation: invariant === undefined ? undefined : { invariant, trace: seen.traceTo(at) },
+    complete,
   });
-  while (frontier.length > 0 && known.size < maxStates) {
-    const next: (readonly [number, State])[] = [];
-    for (const [index, state] of frontier) {
-      if (isGoal(state)) goals.push(index);
-      for (const { label, state: after } of allSteps(state, bounds, faults)) {
-        transitions += 1;
-        const key = keyOf(after);
-        let to = known.get(key);
-        if (to === undefined) {
-          to = known.size;
-          known.set(key, to);
-          cameFrom.push(index);
-          labels.push(label);
-          const broken = brokenInvariant(after);
-          if (broken !== undefined) return end(broken, to);
-          next.push([to, after]);
-        }
-        edges.push(index, to);
-      }
+  for (let entry = seen.next(); entry !== undefined; entry = seen.next()) {
+    if (seen.size >= maxStates) return end(false);
+    const [index, state] = entry;
+    for (const { label, state: after } of allSteps(state, bounds, faults)) {
+      transitions += 1;
+      const { at, isNew } = seen.add(after, index, label);
+      const broken = isNew ? brokenInvariant(after) : undefined;
+      if (broken !== undefined) return end(false, broken, at);
     }
-    frontier = next;
   }
-  if (known.size >= maxStates) return end();
-  const lost = withoutWay(known.size, edges, goals);
-  return lost === undefined ? end() : end('progress: no way to a settled bucket', lost);
+  const lost = seen.withoutWay();
+  return lost === undefined ? end(true) : end(false, 'progress: no way to a settled bucket', lost);
 }
 
 /** Everything that anybody may do in a state. */
@@ -174,57 +149,4 @@ function isGiven(state: State, shard: At): boolean {
 
 function isAbsentWithRows(state: State, shard: At): boolean {
   return state.own[shard].state === 'absent' && state.rows[shard].some((value) => value !== 0);
-}
-
-/** Nothing is under way, somebody owns the bucket, and callers with whatever map find the owner. */
-function isGoal(state: State): boolean {
-  if (state.workers.some((worker) => worker.at !== 'idle')) return false;
-  if (state.writing.length > 0 || state.own.some((row) => row.state === 'receiving')) return false;
-  return SHARDS.every((shard) => findsOwner(state, shard));
-}
-
-const MAX_HOPS = 4;
-
-/** Follows the product's `afterRefusal` from a shard that some map names. */
-function findsOwner(state: State, from: At): boolean {
-  let shard = from;
-  for (let hop = 0; hop < MAX_HOPS; hop++) {
-    const row = state.own[shard];
-    if (row.state === 'owned') return true;
-    const movedTo = row.movedTo as ShardId | null;
-    const refusal = { kind: 'refused', state: row.state, movedTo } as const;
-    const step = afterRefusal(refusal, shard as unknown as ShardId, hop);
-    if (step.kind === 'wait') return false;
-    shard = step.kind === 'redirect' ? (step.shard as unknown as At) : state.map.shard;
-  }
-  return false;
-}
-
-/** A state from which no goal can be reached, if there is one. */
-function withoutWay(
-  states: number,
-  edges: readonly number[],
-  goals: readonly number[],
-): number | undefined {
-  const begins = new Uint32Array(states + 1);
-  for (let at = 1; at < edges.length; at += 2) begins[(edges[at] as number) + 1]! += 1;
-  for (let at = 0; at < states; at++) begins[at + 1]! += begins[at]!;
-  const filled = begins.slice();
-  const sources = new Uint32Array(edges.length / 2);
-  for (let at = 0; at < edges.length; at += 2) {
-    sources[filled[edges[at + 1] as number]!++] = edges[at] as number;
-  }
-  const reaches = new Uint8Array(states);
-  const open = [...goals];
-  for (const goal of goals) reaches[goal] = 1;
-  for (let at = open.pop(); at !== undefined; at = open.pop()) {
-    for (let edge = begins[at]!; edge < begins[at + 1]!; edge++) {
-      const source = sources[edge]!;
-      if (reaches[source] === 1) continue;
-      reaches[source] = 1;
-      open.push(source);
-    }
-  }
-  const lost = reaches.indexOf(0);
-  return lost === -1 ? undefined : lost;
 }

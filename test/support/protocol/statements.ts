@@ -39,27 +39,10 @@ function apply(state: State, statement: Statement, faults: Faults): State | unde
       return claim(state, statement);
     case 'write':
       return write(state, statement, faults);
-    // FENCE_BUCKET: state = 'owned' AND epoch = ?
     case 'fence':
-      if (row.state !== 'owned' || row.epoch !== statement.epoch) return undefined;
-      return put(state, statement.shard, {
-        ...row,
-        state: 'fenced',
-        token: statement.token,
-        end: 'ahead',
-      });
-    // LIFT_FENCE: state = 'fenced' AND epoch = ? AND token <=> COALESCE(?, token)
     case 'lift':
-      if (row.state !== 'fenced' || row.epoch !== statement.epoch) return undefined;
-      if (row.token !== statement.token) return undefined;
-      return put(state, statement.shard, { ...row, state: 'owned', token: null, end: null });
-    // LIFT_EXPIRED_FENCE: state = 'fenced' AND fenced_until <= UTC_TIMESTAMP(3)
-    case 'lift-expired': {
-      const decided = faults.has('lift-decided') && row.state === 'gone';
-      if (row.state !== 'fenced' && !decided) return undefined;
-      if (row.end !== 'passed' && !faults.has('lift-without-clock') && !decided) return undefined;
-      return put(state, statement.shard, { ...row, state: 'owned', token: null, end: null });
-    }
+    case 'lift-expired':
+      return fenceOrLift(state, statement, faults);
     case 'give':
       return give(state, statement, faults);
     case 'take':
@@ -88,6 +71,31 @@ function apply(state: State, statement: Statement, faults: Faults): State | unde
 }
 
 type Of<K extends Statement['kind']> = Extract<Statement, { kind: K }>;
+
+function fenceOrLift(
+  state: State,
+  statement: Of<'fence' | 'lift' | 'lift-expired'>,
+  faults: Faults,
+): State | undefined {
+  const { kind, shard } = statement;
+  const row = state.own[shard];
+  const open: Row = { ...row, state: 'owned', token: null, end: null };
+  // FENCE_BUCKET: state = 'owned' AND epoch = ?
+  if (kind === 'fence') {
+    const { epoch, token } = statement;
+    if (row.state !== 'owned' || row.epoch !== epoch) return undefined;
+    return put(state, shard, { ...row, state: 'fenced', token, end: 'ahead' });
+  }
+  // LIFT_EXPIRED_FENCE: state = 'fenced' AND fenced_until <= UTC_TIMESTAMP(3)
+  if (kind === 'lift-expired') {
+    if (faults.has('lift-decided') && row.state === 'gone') return put(state, shard, open);
+    const passed = row.end === 'passed' || faults.has('lift-without-clock');
+    return row.state === 'fenced' && passed ? put(state, shard, open) : undefined;
+  }
+  // LIFT_FENCE: state = 'fenced' AND epoch = ? AND token <=> COALESCE(?, token)
+  if (row.state !== 'fenced' || row.epoch !== statement.epoch) return undefined;
+  return row.token === statement.token ? put(state, shard, open) : undefined;
+}
 
 /** INSERT_RECEIVING, or TURN_TO_RECEIVING: state = 'gone' AND epoch = ?; then DELETE_MOVE and INSERT_MOVE. */
 function receive(
