@@ -12,7 +12,7 @@ import {
 
 /**
  * Gives an order to a user on another shard (ADR 0015). It is seen and counted at its source until the pivot, and at its
- * target from the confirmation on: never at both.
+ * target from the confirmation on: never at both. In between the crossing that both steps record counts it.
  */
 export const transferOrderSaga = defineSaga({
   kind: 'transfer-order',

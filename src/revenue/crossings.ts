@@ -8,9 +8,10 @@ export interface Sighting {
 }
 
 /**
- * How long before the start of a sum a departure may lie to be set right, milliseconds. Longer than any departure can lie
- * before the start and yet come between two answers (a transaction lasts some seconds, clocks differ by less), and
- * as long as an order whose target is away shall be counted all the same.
+ * How long before the start of a sum a departure may lie to be set right, milliseconds. A departure that commits between two
+ * answers must be in it: its time is that of the begin of its transaction, some seconds earlier at most
+ * (`SAGA_STEP_DEADLINE_MS`), by a clock that is off by less than a second. The rest is for orders whose target is away: so
+ * long they are counted all the same.
  */
 export const HORIZON_MS = 60_000;
 
