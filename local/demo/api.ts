@@ -8,6 +8,8 @@ export interface Api {
     body?: unknown,
     headers?: Record<string, string>,
   ): Promise<Reply>;
+  /** As {@link send}, but tells of a 429 or 503 instead of coming back. */
+  sendOnce(method: string, path: string, body?: unknown): Promise<Reply>;
 }
 
 export interface Reply {
@@ -47,6 +49,7 @@ export function createApi(origin: string): Api {
     };
   };
   return {
+    sendOnce: (method, path, body) => once(method, path, body, {}),
     send: async (method, path, body, headers = {}) => {
       for (let attempt = 1; ; attempt += 1) {
         const reply = await once(method, path, body, headers);
@@ -108,4 +111,10 @@ export const sagaReply = z.object({
       lastError: z.object({ code: z.string() }).optional(),
     }),
   ),
+});
+
+export const rebalanceReply = z.object({
+  status: z.string(),
+  progress: z.object({ bucketsDone: z.number(), buckets: z.number() }),
+  moves: z.array(z.object({ stallMs: z.number().nullable() })),
 });

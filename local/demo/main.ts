@@ -1,10 +1,11 @@
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { startHostProcess } from '../host-process.ts';
+import { type HostProcess, startHostProcess } from '../host-process.ts';
 import { createProgressPrinter } from '../shards/progress.ts';
-import { startStack } from '../shards/stack.ts';
+import { type Stack, startStack } from '../shards/stack.ts';
 import { createApi } from './api.ts';
 import { registerCustomers, sendThroughQueue } from './load.ts';
+import { countEarlierOrders, showRebalance } from './rebalance.ts';
 import { EXPECTED_ORDERS, showRevenue } from './revenue.ts';
 import { showSagas } from './sagas.ts';
 import { tellStory } from './story.ts';
@@ -28,8 +29,10 @@ function chapter(title: string): void {
 }
 
 /** Tells the whole story against a running app; returns what was wrong. */
-async function demonstrate(origin: string, storageConnectionString: string): Promise<string[]> {
-  const api = createApi(origin);
+async function demonstrate(app: DemoApp): Promise<string[]> {
+  const { storageConnectionString } = app.stack;
+  const api = createApi(app.origin());
+  const earlier = await countEarlierOrders(api);
   const print = (line: string): void => console.log(line);
 
   chapter('Four users, three orders, and where they live');
@@ -42,14 +45,17 @@ async function demonstrate(origin: string, storageConnectionString: string): Pro
     api,
     storageConnectionString,
     orders,
-    expectedOrders: EXPECTED_ORDERS,
+    expectedOrders: EXPECTED_ORDERS + earlier,
   });
 
   chapter('Writes that cross shards');
   const sagas = await showSagas({ api, storageConnectionString, print });
 
   chapter('Revenue');
-  const wrong = [...sagas.wrong, ...(await showRevenue(api, print))];
+  const wrong = [...sagas.wrong, ...(await showRevenue(api, print, earlier))];
+
+  chapter('A fourth shard joins while orders keep coming');
+  wrong.push(...(await showRebalance({ api, addShard: app.addShard, print })));
 
   chapter('What happened');
   const created = story.created + registered.created + queued.created + sagas.tally.created;
@@ -62,6 +68,47 @@ async function demonstrate(origin: string, storageConnectionString: string): Pro
   return wrong;
 }
 
+/** The app over its shards, for as long as the demonstration lasts. */
+interface DemoApp {
+  readonly stack: Stack;
+  readonly origin: () => string;
+  /** One more shard, and the app again with it, unless it is there already. */
+  readonly addShard: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+}
+
+async function startApp(stack: Stack, dataDir: string): Promise<DemoApp> {
+  const logFile = path.join(dataDir, 'host.log');
+  const start = (port: number): Promise<HostProcess> =>
+    startHostProcess({
+      port,
+      dataDir: path.join(dataDir, 'host'),
+      logFile,
+      settings: {
+        SHARDS: JSON.stringify(stack.shards),
+        AzureWebJobsStorage: stack.storageConnectionString,
+        FUNCTIONS_WORKER_RUNTIME: 'node',
+        // Old copies need not be kept for long where nobody will look for them.
+        REBALANCE_PURGE_AFTER_MS: '1000',
+      },
+    });
+  let host = await start(0);
+  console.log(`  the app serves ${host.origin}/api; its log is ${path.relative('.', logFile)}`);
+  return {
+    stack,
+    origin: () => host.origin,
+    addShard: async () => {
+      if (stack.shards.length > SHARDS) return;
+      const shard = await stack.addShard();
+      console.log(`  ${shard.name} is started, and the app again, with four entries in SHARDS`);
+      const { port } = new URL(host.origin);
+      await host.stop();
+      host = await start(Number(port));
+    },
+    stop: () => host.stop(),
+  };
+}
+
 async function run(dataDir: string, reset: boolean): Promise<void> {
   const started = performance.now();
   chapter('Shards, storage and the app');
@@ -71,23 +118,12 @@ async function run(dataDir: string, reset: boolean): Promise<void> {
     `  ${stack.shards.length} × ${stack.engine} ${stack.version}, flushed at every commit, and storage`,
   );
   try {
-    const logFile = path.join(dataDir, 'host.log');
-    const host = await startHostProcess({
-      port: 0,
-      dataDir: path.join(dataDir, 'host'),
-      logFile,
-      settings: {
-        SHARDS: JSON.stringify(stack.shards),
-        AzureWebJobsStorage: stack.storageConnectionString,
-        FUNCTIONS_WORKER_RUNTIME: 'node',
-      },
-    });
-    console.log(`  the app serves ${host.origin}/api; its log is ${path.relative('.', logFile)}`);
+    const app = await startApp(stack, dataDir);
     try {
-      const wrong = await demonstrate(host.origin, stack.storageConnectionString);
+      const wrong = await demonstrate(app);
       report(wrong, (performance.now() - started) / 1000);
     } finally {
-      await host.stop();
+      await app.stop();
     }
   } finally {
     await stack.stop();
