@@ -42,7 +42,9 @@ const HIDDEN_IN_RESPONSE = new Set(['x-ms-invocation-id', 'connection', 'keep-al
  * it is used again; the request is lost then, and the invocation waits for it for ever. The server is still asked to
  * keep it open, or it would cut an upload that it answered early, and the answer with it.
  */
-const agent = new Agent({ keepAlive: true, maxFreeSockets: 0 });
+const agent = new Agent({ keepAlive: true });
+// Not an option of the constructor: it takes 0 for "not given" and keeps 256.
+agent.maxFreeSockets = 0;
 
 /** A caller that was answered before its upload ended may go on for so long; then the connection is cut. */
 const LINGER_MS = 5_000;
