@@ -84,7 +84,9 @@ export async function transfer(lane: Lane): Promise<void> {
     [200, 202],
   );
   if (answer.kind !== 'as-wanted') return;
-  if (await sagaCompletes(lane, 'transfer', answer.reply)) lane.book.transferEnds(order, toUserId);
+  if (!(await sagaCompletes(lane, 'transfer', answer.reply))) return;
+  lane.book.transferEnds(order, toUserId);
+  await readBack(lane, order.orderId);
 }
 
 export async function register(lane: Lane): Promise<void> {
@@ -97,7 +99,9 @@ export async function register(lane: Lane): Promise<void> {
     [201, 200, 202],
   );
   if (answer.kind !== 'as-wanted') return;
-  if (await sagaCompletes(lane, 'register', answer.reply)) lane.book.registered(userId, email);
+  if (!(await sagaCompletes(lane, 'register', answer.reply))) return;
+  lane.book.registered(userId, email);
+  await findByEmail(lane, userId, email);
 }
 
 /** The user is found by the new email and not by the old one as soon as the change was acknowledged. */

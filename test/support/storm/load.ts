@@ -46,9 +46,9 @@ export function startLoad(world: StormWorld, options: LoadOptions): { stop(): Pr
   });
   const running = [
     ...Array.from({ length: width }, (_, index) => until(() => act(laneAt(index)), pauseMs)),
-    ...instances.map((_, index) => until(() => lookAtTotal(laneAt(index)), 200)),
-    until(() => ingestBatch(world, options.batchOrders), 500),
-    until(() => feedQueue(world, options.queueOrders), 200),
+    ...instances.map((_, index) => until(() => lookAtTotal(laneAt(index)), 300)),
+    until(() => ingestBatch(world, options.batchOrders), 1_000),
+    until(() => feedQueue(world, options.queueOrders), 500),
   ];
   return {
     stop: async () => {
