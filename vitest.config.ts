@@ -1,5 +1,10 @@
 import { defineConfig } from 'vitest/config';
 
+/** They talk to the storage account alone: once is enough, whatever the engine. */
+const STORAGE_ONLY = ['bucket-map', 'storage', 'worker-leases'].map(
+  (name) => `test/integration/${name}.test.ts`,
+);
+
 /**
  * One project per kind of test, so that each can be run alone (`vitest run --project unit`).
  * `unit` does no I/O; the others start real servers through their global set-up.
@@ -29,6 +34,7 @@ export default defineConfig({
           name: `integration-${engine}`,
           setupFiles: ['test/support/seed.ts'],
           include: ['test/integration/**/*.test.ts'],
+          exclude: engine === 'mysql' ? [] : STORAGE_ONLY,
           env: { TEST_ENGINE: engine },
           globalSetup: ['test/support/cluster-setup.ts'],
           fileParallelism: false,
