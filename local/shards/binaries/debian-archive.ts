@@ -65,9 +65,30 @@ export function cachedServer(engine: Engine, cacheDir: string): ServerBinary | u
  * Throws {@link LocalShardsError} when the machine has no apt or the archive no such package.
  */
 export async function fetchServer(options: FetchOptions): Promise<ServerBinary> {
-  const { cacheDir, engine, onProgress } = options;
+  const { engine, cacheDir } = options;
+  return fetchOnce(options, {
+    what: 'server',
+    present: () => cachedServer(engine, cacheDir),
+    fetchInto: (workDir) => fetchInto(workDir, options),
+  });
+}
+
+/** What {@link fetchOnce} brings into the cache. */
+export interface Wanted<T> {
+  /** For messages: "the fetched …". */
+  readonly what: string;
+  /** The complete result of an earlier fetch. */
+  present(): T | undefined;
+  fetchInto(workDir: string): Promise<void>;
+}
+
+/** Fetches what is not in the cache yet, one process at a time; the rest wait and find it there. */
+export async function fetchOnce<T>(
+  { cacheDir, onProgress }: Pick<FetchOptions, 'cacheDir' | 'onProgress'>,
+  wanted: Wanted<T>,
+): Promise<T> {
   mkdirSync(cacheDir, { recursive: true });
-  const waiting = 'Waiting for another process that is fetching a server …';
+  const waiting = `Waiting for another process that is fetching a ${wanted.what} …`;
   return exclusively(
     {
       lockFile: join(cacheDir, 'fetch-lock.sqlite'),
@@ -75,17 +96,19 @@ export async function fetchServer(options: FetchOptions): Promise<ServerBinary> 
       onWait: () => onProgress({ kind: 'step', message: waiting }),
     },
     async () => {
-      const present = cachedServer(engine, cacheDir);
+      const present = wanted.present();
       if (present !== undefined) return present;
       await removeLeftovers(cacheDir);
       const workDir = mkdtempSync(join(cacheDir, 'fetching-'));
       try {
-        await fetchInto(workDir, options);
+        await wanted.fetchInto(workDir);
       } finally {
         await rm(workDir, { recursive: true, force: true });
       }
-      const fetched = cachedServer(engine, cacheDir);
-      if (fetched === undefined) throw new LocalShardsError('The fetched server is not complete.');
+      const fetched = wanted.present();
+      if (fetched === undefined) {
+        throw new LocalShardsError(`The fetched ${wanted.what} is not complete.`);
+      }
       return fetched;
     },
   );
@@ -93,21 +116,31 @@ export async function fetchServer(options: FetchOptions): Promise<ServerBinary> 
 
 async function fetchInto(workDir: string, options: FetchOptions): Promise<void> {
   const { engine, onProgress } = options;
-  const step = (message: string): void => onProgress({ kind: 'step', message });
-  const wanted = FETCHED[engine];
-  const sources = options.sources ?? (await sourceLines(wanted.suite));
-  step(`Fetching ${engineName(engine)} from Debian's archive into the cache (once) …`);
-  const apt = createPrivateApt(join(workDir, 'apt'), sources, onProgress);
-  await apt.update();
-  const packages = await resolvePackages(apt, wanted.package, sources);
-  const files = await apt.download(packages, `${packages.length} packages`);
-  step(`Unpacking ${files.length} packages …`);
-  const root = join(workDir, 'root');
-  await unpackAll(files, root);
+  const message = `Fetching ${engineName(engine)} from Debian's archive into the cache (once) …`;
+  onProgress({ kind: 'step', message });
+  const root = await unpackFromArchive(workDir, FETCHED[engine], options);
   const manifest = await inspect(root, engine);
   await writeFile(join(root, MANIFEST), `${JSON.stringify(manifest, null, 2)}\n`);
   // The rename comes last: a folder under the final name is always complete.
   await rename(root, serverDir(engine, options.cacheDir));
+}
+
+/** Downloads a package with all it needs and unpacks them, installing nothing. Returns the folder, inside `workDir`. */
+export async function unpackFromArchive(
+  workDir: string,
+  wanted: { readonly package: string; readonly suite?: string },
+  options: Pick<FetchOptions, 'sources' | 'onProgress'>,
+): Promise<string> {
+  const { onProgress } = options;
+  const sources = options.sources ?? (await sourceLines(wanted.suite));
+  const apt = createPrivateApt(join(workDir, 'apt'), sources, onProgress);
+  await apt.update();
+  const packages = await resolvePackages(apt, wanted.package, sources);
+  const files = await apt.download(packages, `${packages.length} packages`);
+  onProgress({ kind: 'step', message: `Unpacking ${files.length} packages …` });
+  const root = join(workDir, 'root');
+  await unpackAll(files, root);
+  return root;
 }
 
 async function resolvePackages(
@@ -167,6 +200,14 @@ async function unpackAll(files: readonly string[], root: string): Promise<void> 
 
 /** Finds loader and libraries of an unpacked server and proves that it runs. */
 async function inspect(root: string, engine: Engine): Promise<Manifest> {
+  const runtime = findRuntime(root);
+  const draft = describeServer(root, { engine, version: '0.0.0', ...runtime });
+  const { version } = await readServerVersion(draft.command, draft.environment);
+  return { engine, version, ...runtime };
+}
+
+/** The loader and the folders of libraries among unpacked packages, relative to `root`. */
+export function findRuntime(root: string): Pick<Manifest, 'loader' | 'libraryDirs'> {
   // Debian keeps libraries in one folder per architecture, in /lib before the merge into /usr.
   const libraryDirs = ['usr/lib', 'lib'].flatMap((parent) =>
     subfolders(join(root, parent))
@@ -177,9 +218,7 @@ async function inspect(root: string, engine: Engine): Promise<Manifest> {
     .flatMap((dir) => readdirSync(join(root, dir)).map((file) => `${dir}/${file}`))
     .find((file) => /\/ld-linux[^/]*\.so\.\d+$/.test(file));
   if (loader === undefined) throw new LocalShardsError(`No loader among the packages in ${root}.`);
-  const draft = describeServer(root, { engine, version: '0.0.0', loader, libraryDirs });
-  const { version } = await readServerVersion(draft.command, draft.environment);
-  return { engine, version, loader, libraryDirs };
+  return { loader, libraryDirs };
 }
 
 function describeServer(root: string, manifest: Manifest): ServerBinary {
