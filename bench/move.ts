@@ -8,7 +8,7 @@ import { defaultCacheDir } from '../local/shards/binaries/find-mysqld.ts';
 import { engineName } from '../local/shards/binaries/versions.ts';
 import { LocalShardsError } from '../local/shards/errors.ts';
 import { ADMIN_USER } from '../local/shards/servers/server-options.ts';
-import { type Stack, startStack } from '../local/shards/stack.ts';
+import { openStack, type Stack, startStack } from '../local/shards/stack.ts';
 import { loadConfig } from '../src/config.ts';
 import { createServices } from '../src/create-services.ts';
 import type { ShardId } from '../src/kernel/ids.ts';
@@ -79,13 +79,17 @@ export async function benchMove(args: readonly string[]): Promise<void> {
     if (progress.kind === 'step') console.log(progress.message);
   };
   const dataDir = mkdtempSync(join(tmpdir(), 'shardline-bench-'));
-  let stack: Stack | undefined;
+  const cleanUp = async (): Promise<void> => {
+    await openStack(dataDir)?.stop();
+    await rm(dataDir, { recursive: true, force: true });
+  };
+  // The servers run in the background and would outlive it.
+  process.once('SIGINT', () => void cleanUp().finally(() => process.exit(130)));
   try {
-    stack = await startStack({ dataDir, shards: 2, engine: options.engine, onProgress });
+    const stack = await startStack({ dataDir, shards: 2, engine: options.engine, onProgress });
     await measure(stack, options, onProgress);
   } finally {
-    await stack?.stop({ deleteData: true });
-    await rm(dataDir, { recursive: true, force: true });
+    await cleanUp();
   }
 }
 
