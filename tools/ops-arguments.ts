@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
-import { CannotDo, type Wanted } from './ops-client.ts';
+import { CannotDo } from './app-client.ts';
+import type { Wanted } from './ops-client.ts';
 
 export interface Common {
   readonly url: string;

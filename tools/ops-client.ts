@@ -5,15 +5,15 @@ import {
   rebalanceSchema,
   type Rebalance,
 } from '../src/rebalancing/run-model.ts';
+import {
+  CannotDo,
+  keyRefused,
+  sendToApp,
+  type AppClientOptions,
+  type Reply,
+} from './app-client.ts';
 
-/** The command could not do what it was asked to; `message` says what to do next. */
-export class CannotDo extends Error {}
-
-export interface ClientOptions {
-  /** Origin of the app. */
-  readonly url: string;
-  readonly key: string | undefined;
-  readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
+export interface ClientOptions extends AppClientOptions {
   readonly sleep: (ms: number) => Promise<void>;
 }
 
@@ -28,7 +28,6 @@ export interface Wanted {
 }
 
 const POLL_MS = 1_000;
-const REQUEST_LIMIT_MS = 60_000;
 /** An app that restarts is asked again for this long. */
 const MAX_SILENT_POLLS = 120;
 
@@ -108,11 +107,6 @@ export async function watchRebalance(
   }
 }
 
-interface Reply {
-  readonly status: number;
-  readonly body: unknown;
-}
-
 async function sendOrNothing(options: ClientOptions, path: string): Promise<Reply | undefined> {
   try {
     return await send(options, 'GET', path);
@@ -122,51 +116,23 @@ async function sendOrNothing(options: ClientOptions, path: string): Promise<Repl
   }
 }
 
-async function send(
+function send(
   options: ClientOptions,
   method: string,
   path: string,
   json?: unknown,
 ): Promise<Reply> {
-  const url = `${options.url.replace(/\/+$/, '')}/api/ops/${path}`;
-  try {
-    const response = await options.fetch(url, {
-      method,
-      headers: {
-        ...(json === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(options.key === undefined ? {} : { 'x-functions-key': options.key }),
-      },
-      ...(json === undefined ? {} : { body: JSON.stringify(json) }),
-      signal: AbortSignal.timeout(REQUEST_LIMIT_MS),
-    });
-    return { status: response.status, body: parse(await response.text()) };
-  } catch (cause) {
-    throw new CannotDo(
-      `Nothing answers at ${options.url}. Start the app (npm start), or say where it is with --url.`,
-      { cause },
-    );
-  }
+  return sendToApp(options, { method, path, json });
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function refused({ url, key }: ClientOptions, { status, body }: Reply): CannotDo {
-  const told = problem.safeParse(body).data;
-  if (status === 401 || status === 403) {
-    return new CannotDo(
-      key === undefined
-        ? 'The app asks for an admin key: give it with --key or SHARDLINE_ADMIN_KEY.'
-        : 'The app does not take this key. An admin key (on Azure the _master key) is needed.',
-    );
-  }
+function refused(options: ClientOptions, reply: Reply): CannotDo {
+  const ofKey = keyRefused(options, reply);
+  if (ofKey !== undefined) return ofKey;
+  const told = problem.safeParse(reply.body).data;
   if (told === undefined) {
-    return new CannotDo(`The app at ${url} answered ${status}; is it the Shardline app?`);
+    return new CannotDo(
+      `The app at ${options.url} answered ${reply.status}; is it the Shardline app?`,
+    );
   }
   const lines = (told.errors ?? []).map(({ path, message }) => `  ${path}: ${message}`);
   return new CannotDo([told.detail, ...lines].join('\n'));

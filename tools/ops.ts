@@ -2,10 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startProgress, type ProgressLine } from '../local/progress-line.ts';
 import { assertNever } from '../src/kernel/exhaustive.ts';
 import type { Rebalance } from '../src/rebalancing/run-model.ts';
+import { CannotDo } from './app-client.ts';
 import { readCommand, type Command } from './ops-arguments.ts';
 import {
   askForPlan,
-  CannotDo,
   controlRebalance,
   readStatus,
   startRebalance,

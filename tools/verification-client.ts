@@ -1,26 +1,25 @@
 import { z } from 'zod';
 import { verificationSchema, type Verification } from '../src/verification/model.ts';
+import {
+  CannotDo,
+  keyRefused,
+  sendToApp,
+  type AppClientOptions,
+  type Reply,
+} from './app-client.ts';
 
-/** The command could not do what it was asked to; `message` says what to do next. */
-export class CannotVerify extends Error {}
-
-export interface ClientOptions {
-  /** Origin of the app. */
-  readonly url: string;
-  readonly key: string | undefined;
-  readonly fetch: (url: string, init: RequestInit) => Promise<Response>;
+export interface ClientOptions extends AppClientOptions {
   readonly sleep: (ms: number) => Promise<void>;
   /** Milliseconds, from anywhere. */
   readonly now: () => number;
 }
 
 const POLL_MS = 500;
-const REQUEST_LIMIT_MS = 30_000;
 
 const accepted = z.object({ verificationId: z.string() });
 const problem = z.object({ detail: z.string() });
 
-/** Starts a verification, or joins the one that runs; gives its id. Throws {@link CannotVerify}. */
+/** Starts a verification, or joins the one that runs; gives its id. Throws {@link CannotDo}. */
 export async function startOrJoin(
   options: ClientOptions,
 ): Promise<{ readonly verificationId: string; readonly joined: boolean }> {
@@ -36,7 +35,7 @@ export async function startOrJoin(
 
 /**
  * Waits for the end of a verification. An app that does not answer for a while (it restarts) is asked again until the time
- * is up. Throws {@link CannotVerify}.
+ * is up. Throws {@link CannotDo}.
  */
 export async function waitForEnd(
   options: ClientOptions,
@@ -53,7 +52,7 @@ export async function waitForEnd(
     if (found !== undefined && found.status !== 'running') return found;
     if (found !== undefined) onProgress(found.progress);
     if (options.now() >= endMs) {
-      throw new CannotVerify(
+      throw new CannotDo(
         `Verification ${verificationId} is not through after ${Math.round(timeoutMs / 1_000)} s. It goes on; run this command again to join it, or give it longer with --timeout.`,
       );
     }
@@ -67,7 +66,7 @@ async function ask(options: ClientOptions, id: string): Promise<Verification | u
   try {
     reply = await send(options, 'GET', `/${id}`);
   } catch (error) {
-    if (error instanceof CannotVerify) return undefined;
+    if (error instanceof CannotDo) return undefined;
     throw error;
   }
   if (reply.status === 200) return verificationSchema.parse(reply.body);
@@ -79,56 +78,22 @@ function isPassing(status: number): boolean {
   return status === 429 || status >= 500;
 }
 
-interface Reply {
-  readonly status: number;
-  readonly body: unknown;
-}
-
-async function send(
+function send(
   options: ClientOptions,
   method: string,
   path: string,
   json?: unknown,
 ): Promise<Reply> {
-  const url = `${options.url.replace(/\/+$/, '')}/api/ops/verifications${path}`;
-  try {
-    const response = await options.fetch(url, {
-      method,
-      headers: {
-        ...(json === undefined ? {} : { 'content-type': 'application/json' }),
-        ...(options.key === undefined ? {} : { 'x-functions-key': options.key }),
-      },
-      ...(json === undefined ? {} : { body: JSON.stringify(json) }),
-      signal: AbortSignal.timeout(REQUEST_LIMIT_MS),
-    });
-    return { status: response.status, body: parse(await response.text()) };
-  } catch (cause) {
-    throw new CannotVerify(
-      `Nothing answers at ${options.url}. Start the app (npm start), or say where it is with --url.`,
-      { cause },
-    );
-  }
+  return sendToApp(options, { method, path: `verifications${path}`, json });
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function refused({ url, key }: ClientOptions, { status, body }: Reply): CannotVerify {
+function refused(options: ClientOptions, reply: Reply): CannotDo {
+  const ofKey = keyRefused(options, reply);
+  if (ofKey !== undefined) return ofKey;
+  const { status, body } = reply;
   const told = problem.safeParse(body).data?.detail;
-  if (status === 401 || status === 403) {
-    return new CannotVerify(
-      key === undefined
-        ? 'The app asks for an admin key: give it with --key or SHARDLINE_ADMIN_KEY.'
-        : 'The app does not take this key. An admin key (on Azure the _master key) is needed.',
-    );
-  }
   if (status === 404) {
-    return new CannotVerify(`There are no verifications at ${url}: is this the Shardline app?`);
+    return new CannotDo(`There are no verifications at ${options.url}: is this the Shardline app?`);
   }
-  return new CannotVerify(`The app answered ${status}${told === undefined ? '' : `: ${told}`}`);
+  return new CannotDo(`The app answered ${status}${told === undefined ? '' : `: ${told}`}`);
 }

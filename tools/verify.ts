@@ -2,12 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startProgress, type ProgressLine } from '../local/progress-line.ts';
 import type { Verification } from '../src/verification/model.ts';
-import {
-  CannotVerify,
-  startOrJoin,
-  waitForEnd,
-  type ClientOptions,
-} from './verification-client.ts';
+import { startOrJoin, waitForEnd, type ClientOptions } from './verification-client.ts';
+import { CannotDo } from './app-client.ts';
 import { describeVerification, exitCodeOf } from './verification-report.ts';
 
 const HELP = `Checks every invariant on all data of a running app, and changes nothing. Work may go on meanwhile.
@@ -31,7 +27,7 @@ interface Command {
   readonly client: ClientOptions;
 }
 
-/** Reads the command line; undefined for `--help`. Throws {@link CannotVerify} or a `TypeError` of `parseArgs`. */
+/** Reads the command line; undefined for `--help`. Throws {@link CannotDo} or a `TypeError` of `parseArgs`. */
 function readCommand(args: readonly string[]): Command | undefined {
   const { values } = parseArgs({
     args: [...args],
@@ -45,9 +41,9 @@ function readCommand(args: readonly string[]): Command | undefined {
   });
   if (values.help) return undefined;
   if (!/^[1-9]\d{0,5}$/.test(values.timeout)) {
-    throw new CannotVerify('--timeout takes a whole number of seconds from 1 to 999999.');
+    throw new CannotDo('--timeout takes a whole number of seconds from 1 to 999999.');
   }
-  if (!URL.canParse(values.url)) throw new CannotVerify(`--url takes a URL, got "${values.url}".`);
+  if (!URL.canParse(values.url)) throw new CannotDo(`--url takes a URL, got "${values.url}".`);
   return {
     json: values.json,
     timeoutMs: Number(values.timeout) * 1_000,
@@ -92,7 +88,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.log(command.json ? JSON.stringify(result, null, 2) : describeVerification(result));
     return exitCodeOf(result);
   } catch (error) {
-    const isTold = error instanceof CannotVerify || error instanceof TypeError;
+    const isTold = error instanceof CannotDo || error instanceof TypeError;
     console.error(isTold ? error.message : error);
     return 2;
   }

@@ -7,7 +7,13 @@ import { BugError, isRetryable } from '../kernel/errors.ts';
 import type { BucketId, OrderId, UserId } from '../kernel/ids.ts';
 import { errorFields } from '../kernel/logger.ts';
 import { enterToSeal, enterToUndo, type LedgerEntry, type LedgerKey } from '../sagas/ledger.ts';
-import type { OrphanReport, OrphanSettler, OrphanWork } from '../sagas/modules.ts';
+import {
+  reportOf,
+  type OrphanReport,
+  type OrphanSettler,
+  type OrphanWork,
+  type Settled,
+} from '../sagas/modules.ts';
 import type { Services } from '../services.ts';
 import {
   insertPending,
@@ -23,8 +29,6 @@ import { confirmNow, stepNameOf } from './transfer-steps.ts';
 
 /** Rows settled at once: each is two short transactions. */
 const AT_ONCE = 4;
-
-type Settled = 'confirmed' | 'released' | 'left';
 
 /** A row that is locked at its source or pending at its target. */
 interface Held {
@@ -46,13 +50,7 @@ async function settle(services: Services, work: OrphanWork): Promise<OrphanRepor
     { deadlineMs: services.config.SAGA_STEP_DEADLINE_MS },
   );
   const settled = await mapBounded(rows, AT_ONCE, (row) => settleOne(services, work, heldIn(row)));
-  const count = (kind: Settled): number => settled.filter((one) => one === kind).length;
-  return {
-    found: rows.length,
-    confirmed: count('confirmed'),
-    released: count('released'),
-    left: count('left'),
-  };
+  return reportOf(settled);
 }
 
 function heldIn(row: SqlRow): Held {

@@ -78,3 +78,17 @@ export interface PurgeStep {
   /** Where to go on; empty for the beginning (all that was looked at is gone); null when there is no more. */
   readonly next: string | null;
 }
+
+/** What became of one row. */
+export type Settled = 'confirmed' | 'released' | 'left';
+
+/** The report of rows settled one by one. Pure. */
+export function reportOf(settled: readonly Settled[]): OrphanReport {
+  const count = (kind: Settled): number => settled.filter((one) => one === kind).length;
+  return {
+    found: settled.length,
+    confirmed: count('confirmed'),
+    released: count('released'),
+    left: count('left'),
+  };
+}

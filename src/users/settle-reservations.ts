@@ -5,7 +5,13 @@ import { isRetryable } from '../kernel/errors.ts';
 import type { UserId } from '../kernel/ids.ts';
 import { errorFields } from '../kernel/logger.ts';
 import { enterToSeal } from '../sagas/ledger.ts';
-import type { OrphanReport, OrphanSettler, OrphanWork } from '../sagas/modules.ts';
+import {
+  reportOf,
+  type OrphanReport,
+  type OrphanSettler,
+  type OrphanWork,
+  type Settled,
+} from '../sagas/modules.ts';
 import type { Services } from '../services.ts';
 import { bucketOf } from '../sharding/hash.ts';
 import { READ_OLD_RESERVATIONS } from './directory-statements.ts';
@@ -21,8 +27,6 @@ const AT_ONCE = 4;
 const PIVOTS: readonly string[] = [registerUserSaga, changeEmailSaga].flatMap(({ steps }) =>
   steps.filter((step) => step.role === 'pivot').map((step) => step.name),
 );
-
-type Settled = 'confirmed' | 'released' | 'left';
 
 interface Reservation {
   readonly email: NormalizedEmail;
@@ -49,13 +53,7 @@ async function settle(services: Services, work: OrphanWork): Promise<OrphanRepor
       sagaId: String(row['saga_id']),
     }),
   );
-  const count = (kind: Settled): number => settled.filter((one) => one === kind).length;
-  return {
-    found: rows.length,
-    confirmed: count('confirmed'),
-    released: count('released'),
-    left: count('left'),
-  };
+  return reportOf(settled);
 }
 
 async function settleOne(

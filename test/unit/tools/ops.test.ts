@@ -3,12 +3,12 @@ import { rebalanceSchema, type Rebalance } from '../../../src/rebalancing/run-mo
 import { readCommand } from '../../../tools/ops-arguments.ts';
 import {
   askForPlan,
-  CannotDo,
   controlRebalance,
   startRebalance,
   watchRebalance,
   type ClientOptions,
 } from '../../../tools/ops-client.ts';
+import { CannotDo } from '../../../tools/app-client.ts';
 import { describePlan, describeRun, exitCodeOf } from '../../../tools/ops-report.ts';
 
 const PLAN = {

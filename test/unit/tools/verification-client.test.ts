@@ -1,10 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import {
-  CannotVerify,
-  startOrJoin,
-  waitForEnd,
-  type ClientOptions,
-} from '../../../tools/verification-client.ts';
+import { startOrJoin, waitForEnd, type ClientOptions } from '../../../tools/verification-client.ts';
+import { CannotDo } from '../../../tools/app-client.ts';
 
 const ID = '00000000-0000-4000-8000-000000000000';
 
@@ -73,7 +69,7 @@ describe('to begin', () => {
     [[503, { detail: 'storage is away' }], /503: storage is away/],
   ] as const)('%j says what to do', async (answer, message) => {
     const failed = startOrJoin(client([answer]).options);
-    await expect(failed).rejects.toThrow(CannotVerify);
+    await expect(failed).rejects.toThrow(CannotDo);
     await expect(failed).rejects.toThrow(message);
   });
 
@@ -117,6 +113,6 @@ describe('to wait', () => {
 
   test('a verification that is gone is not waited for', async () => {
     const waited = waitForEnd(client([[404, {}]]).options, wait(60_000).wait);
-    await expect(waited).rejects.toThrow(CannotVerify);
+    await expect(waited).rejects.toThrow(CannotDo);
   });
 });
