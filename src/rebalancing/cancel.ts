@@ -6,8 +6,8 @@ import {
   assertReceiving,
   CLAIM_TO_CANCEL,
   DELETE_MOVE,
-  DELETE_RECEIVING,
   MARK_CANCELLING,
+  SEND_BACK,
   UNMARK_CANCELLING,
 } from './move-statements.ts';
 import { deleteInChunks, packetWrite } from './purge.ts';
@@ -16,7 +16,7 @@ import { notHeld, readRecord, STEP_DEADLINE_MS } from './session.ts';
 import type { MoveServices } from './session.ts';
 
 export type CancelOutcome =
-  /** The target has nothing of the bucket any more; the source is as it was. */
+  /** The target has no row of the bucket any more and points at the source; the source is as it was. */
   | { readonly kind: 'cancelled'; readonly rows: number }
   /** Call again. */
   | { readonly kind: 'more'; readonly rows: number }
@@ -110,11 +110,12 @@ async function removeCopy(
   });
   if (deleted.kind === 'stopped') throw notHeld(move);
   if (deleted.kind === 'more') return { kind: 'more', rows: deleted.rows };
+  const values = [move.from, sqlNow(services.clock.nowMs()), move.bucket, token];
   await database.onShard(
     move.to,
     (shard) =>
       shard.transaction(async (tx) => {
-        const { affectedRows } = await tx.execute(DELETE_RECEIVING, [move.bucket, token]);
+        const { affectedRows } = await tx.execute(SEND_BACK, values);
         if (affectedRows === 1) await tx.execute(DELETE_MOVE, [move.bucket]);
       }),
     within,

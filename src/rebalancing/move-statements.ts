@@ -73,9 +73,13 @@ export const MARK_CANCELLING =
 export const UNMARK_CANCELLING =
   "UPDATE bucket_moves SET phase = 'checking', updated_at = ? WHERE bucket = ? AND move_id = ? AND phase = 'cancelling'";
 
-/** The last statement of a cancellation. Values: bucket, token. */
-export const DELETE_RECEIVING =
-  "DELETE FROM bucket_ownership WHERE bucket = ? AND state = 'receiving' AND token = ?";
+/**
+ * The last of a cancellation: the target points at the source again, at the source's epoch. Without a row a shard that had
+ * the bucket before could send nobody on, and the purge of older copies would find no owner behind it. Values: source,
+ * time, bucket, token.
+ */
+export const SEND_BACK =
+  "UPDATE bucket_ownership SET state = 'gone', moved_to = ?, fenced_until = NULL, token = NULL, updated_at = ? WHERE bucket = ? AND state = 'receiving' AND token = ?";
 
 /** For packets; all values are literals. */
 export function saveProgress(values: {

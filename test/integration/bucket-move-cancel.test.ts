@@ -33,7 +33,7 @@ async function expectUntouched(move: Move, before: readonly string[]): Promise<v
   expect(await content(0, move)).toEqual(before);
   expect(await world.ownership(move.bucket)).toMatchObject([
     { state: 'owned', epoch: 1 },
-    { state: 'absent' },
+    { state: 'gone', epoch: 1, movedTo: 0, token: null, fencedForMs: null },
     { state: 'absent' },
   ]);
   const records = await world.on(1, (shard) =>
@@ -78,6 +78,30 @@ describe('cancelling', () => {
     const steps = await runMove(world.services, move, OPTIONS);
     expect(steps.at(-1)).toMatchObject({ step: 'cancel', outcome: { kind: 'cancelled' } });
     await expectUntouched(move, before);
+  });
+
+  it('of a way back leaves a shard that had the bucket before pointing at its owner', async () => {
+    const move = await freshMove();
+    await runMove(world.services, move, OPTIONS);
+    const { bucket } = move;
+    expect(await purgeBucket(world.services, { bucket, shard: move.from }, OPTIONS)).toMatchObject({
+      kind: 'purged',
+    });
+    const back: Move = { ...move, id: `${move.id}-back`, from: move.to, to: move.from };
+    await dieAt(world, back, OPTIONS, 'rebalancing.afterChunk');
+    expect(await cancelMove(world.services, back, OPTIONS)).toMatchObject({ kind: 'cancelled' });
+    expect((await world.ownership(bucket)).slice(0, 2)).toMatchObject([
+      { state: 'gone', epoch: 2, movedTo: 1, token: null },
+      { state: 'owned', epoch: 2 },
+    ]);
+    // Callers with a map of before the first move are sent on, and a third shard finds an owner behind the two.
+    const onward: Move = { ...move, id: `${move.id}-on`, from: move.to, to: 2 as ShardId };
+    expect((await runMove(world.services, onward, OPTIONS)).at(-1)).toEqual({ step: 'done' });
+    for (const shard of [move.from, move.to]) {
+      expect(await purgeBucket(world.services, { bucket, shard }, OPTIONS)).toMatchObject({
+        kind: 'purged',
+      });
+    }
   });
 
   it('wins over a mover that is about to decide', async () => {

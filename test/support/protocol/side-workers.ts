@@ -30,8 +30,8 @@ export const SIDE_PROGRAMS: Program = {
     const statement = { kind: 'unmark', shard: targetOf(move), move } as const;
     return send(turn, statement, (worker) => idleAgain(worker));
   },
-  'delete-copy': (turn) => removal(turn, 'delete-copy', 'drop'),
-  drop: (turn) => removal(turn, 'drop', 'idle'),
+  'delete-copy': (turn) => removal(turn, 'delete-copy', 'send-back'),
+  'send-back': (turn) => removal(turn, 'send-back', 'idle'),
   healer: (turn) => healerStarts(turn),
   'heal-source': (turn) => healerLooks(turn),
   'heal-take': (turn) => {
@@ -86,13 +86,13 @@ function cancelCheck(turn: Turn): readonly Transition[] {
 
 function removal(
   turn: Turn,
-  kind: 'delete-copy' | 'drop',
-  next: 'drop' | 'idle',
+  kind: 'delete-copy' | 'send-back',
+  next: 'send-back' | 'idle',
 ): readonly Transition[] {
   const { move, token } = turn.worker;
   const statement = { kind, shard: targetOf(move), token: token as number } as const;
   return send(turn, statement, (worker, affected) =>
-    affected && next === 'drop' ? { ...worker, at: next } : idleAgain(worker),
+    affected && next === 'send-back' ? { ...worker, at: next } : idleAgain(worker),
   );
 }
 

@@ -105,7 +105,7 @@ export type Statement =
   | { readonly kind: 'take'; readonly shard: At; readonly epoch: number }
   | { readonly kind: 'unmark'; readonly shard: At; readonly move: number }
   | { readonly kind: 'delete-copy'; readonly shard: At; readonly token: number }
-  | { readonly kind: 'drop'; readonly shard: At; readonly token: number }
+  | { readonly kind: 'send-back'; readonly shard: At; readonly token: number }
   | { readonly kind: 'purge'; readonly shard: At; readonly epoch: number }
   | { readonly kind: 'save-published'; readonly shard: At; readonly move: number };
 

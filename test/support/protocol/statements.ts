@@ -1,6 +1,6 @@
 import { assertNever } from '../../../src/kernel/exhaustive.ts';
 import type { Fault } from './faults.ts';
-import { ABSENT, withAt } from './state.ts';
+import { ABSENT, other, withAt } from './state.ts';
 import type { At, Rec, Row, Rows, State, Statement } from './state.ts';
 
 /** What a statement did; `waits` when a lock is in its way. */
@@ -55,10 +55,13 @@ function apply(state: State, statement: Statement, faults: Faults): State | unde
     case 'delete-copy':
       if (row.state !== 'receiving' || row.token !== statement.token) return undefined;
       return putRows(state, statement.shard, nothing(state));
-    // DELETE_RECEIVING: state = 'receiving' AND token = ?, with DELETE_MOVE
-    case 'drop':
+    // SEND_BACK: state = 'receiving' AND token = ?, with DELETE_MOVE
+    case 'send-back': {
       if (row.state !== 'receiving' || row.token !== statement.token) return undefined;
-      return putRec(put(state, statement.shard, ABSENT), statement.shard, null);
+      const { shard } = statement;
+      const back: Row = { ...row, state: 'gone', movedTo: other(shard), token: null, end: null };
+      return putRec(put(state, shard, back), shard, null);
+    }
     case 'purge':
       return purge(state, statement, faults);
     // SAVE_PUBLISHED: move_id = ? AND phase = 'owned'
