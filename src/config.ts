@@ -7,19 +7,32 @@ import { MAX_SHARDS } from './sharding/bucket-map.ts';
  * names the setting and what it takes. This is the only file that reads the environment.
  */
 
-const shardSettings = z.strictObject({
-  /** Stable name; the bucket map and the shard itself remember it. */
-  name: z.string().regex(/^[a-zA-Z0-9][a-zA-Z0-9-]{0,63}$/, 'letters, digits and hyphens, 1 to 64'),
-  host: z.string().min(1),
-  port: z.int().min(1).max(65_535).default(3306),
-  user: z.string().min(1),
-  password: z.string().optional(),
-  database: z.string().regex(/^[a-zA-Z0-9_$]{1,64}$/, 'a MySQL schema name'),
-  auth: z.enum(['password', 'entra']).default('password'),
-  ssl: z.enum(['required', 'disabled']).default('required'),
-  /** PEM text of an extra root; Azure's roots are among Node's own. */
-  ca: z.string().optional(),
-});
+const shardSettings = z
+  .strictObject({
+    /** Stable name; the bucket map and the shard itself remember it. */
+    name: z
+      .string()
+      .regex(/^[a-zA-Z0-9][a-zA-Z0-9-]{0,63}$/, 'letters, digits and hyphens, 1 to 64'),
+    host: z.string().min(1),
+    port: z.int().min(1).max(65_535).default(3306),
+    user: z.string().min(1),
+    password: z.string().optional(),
+    database: z.string().regex(/^[a-zA-Z0-9_$]{1,64}$/, 'a MySQL schema name'),
+    auth: z.enum(['password', 'entra']).default('password'),
+    ssl: z.enum(['required', 'disabled']).default('required'),
+    /** PEM text of an extra root; Azure's roots are among Node's own. */
+    ca: z.string().optional(),
+  })
+  // A token works on every server of the tenant that knows this identity, so it goes to nobody else.
+  .refine((shard) => shard.auth !== 'entra' || shard.ssl === 'required', {
+    path: ['ssl'],
+    error:
+      'must be "required" with auth "entra": the sign-in token is sent as it is and needs an encrypted connection',
+  })
+  .refine((shard) => shard.auth !== 'entra' || shard.password === undefined, {
+    path: ['password'],
+    error: 'does not go with auth "entra", which signs in with a token; remove one of the two',
+  });
 
 /** One shard of `SHARDS`; its position is its id. */
 export type ShardSettings = z.infer<typeof shardSettings>;
@@ -68,6 +81,11 @@ const settings = z.object({
   AzureWebJobsStorage__blobServiceUri: z.url().optional(),
   AzureWebJobsStorage__queueServiceUri: z.url().optional(),
   AzureWebJobsStorage__clientId: z.string().min(1).optional(),
+  /**
+   * Client id of the user-assigned identity that signs in to shards with `auth: "entra"`; without it that of the storage
+   * account. The name is the one that Azure's identity library knows.
+   */
+  AZURE_CLIENT_ID: z.string().min(1).optional(),
   MAINTENANCE_SCHEDULE: z.string().default('0 0 2 * * *'),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   /** Connections per shard for single rows and point reads: group commit still gained at 16 (FACTS-mysql 2b). */

@@ -1,10 +1,12 @@
 import { randomUUID } from 'node:crypto';
 import type { Config } from './config.ts';
+import { createTokenSource, type TokenSource } from './database/entra-tokens.ts';
 import { createShardedDatabase } from './database/sharded-database.ts';
 import { type Clock, systemClock } from './kernel/clock.ts';
 import type { Logger } from './kernel/logger.ts';
 import { noopProbe, type Probe } from './kernel/probe.ts';
 import type { Services } from './services.ts';
+import { createCredential } from './sign-in.ts';
 import { createBlobStore } from './storage/blob-store.ts';
 import { createBucketMapCache } from './storage/bucket-map-cache.ts';
 import { createBucketMapStore } from './storage/bucket-map-store.ts';
@@ -19,11 +21,13 @@ export interface ServiceTools {
   readonly clock?: Clock;
   readonly random?: () => number;
   readonly probe?: Probe;
+  readonly tokens?: TokenSource;
 }
 
 /** Builds the services from the settings. Does no I/O: connections, leases and the map come with their first use. */
 export function createServices(config: Config, logger: Logger, tools: ServiceTools = {}): Services {
   const { clock = systemClock, random = Math.random, probe = noopProbe } = tools;
+  const clientId = config.AZURE_CLIENT_ID ?? config.AzureWebJobsStorage__clientId;
   const clients = createStorageClients(config, { clock, random });
   const blobs = createBlobStore(clients);
   const control = createVersionedBlobs(clients, 'control');
@@ -42,7 +46,9 @@ export function createServices(config: Config, logger: Logger, tools: ServiceToo
     clock,
     logger,
   });
-  const database = createShardedDatabase({ config, bucketMap, clock, logger, random });
+  const tokens =
+    tools.tokens ?? createTokenSource({ credential: createCredential(clientId), clock, logger });
+  const database = createShardedDatabase({ config, bucketMap, clock, logger, random, tokens });
   const ids = createIdGenerator({
     leases: createWorkerLeases(clients),
     leaseSeconds: config.WORKER_LEASE_SECONDS,

@@ -7,6 +7,8 @@ import type { ShardSettings } from '../config.ts';
 import { PermanentError } from '../kernel/errors.ts';
 import type { SqlValue } from './contracts.ts';
 import { DatabaseError } from './database-error.ts';
+import { signInWithToken, type AuthPlugins } from './entra-sign-in.ts';
+import type { TokenSource } from './entra-tokens.ts';
 import type { FailureKind, FailurePhase } from './mysql-errors.ts';
 
 /**
@@ -29,7 +31,9 @@ export const SERVER_TO_BLAME_MS = 1_000;
 
 export interface ConnectionSettings {
   readonly shard: ShardSettings;
-  /** For TCP, TLS and login together. */
+  /** For shards with `auth: "entra"`: each new connection signs in with a token of its own asking. */
+  readonly tokens?: TokenSource | undefined;
+  /** For TCP, TLS and login together; a token, where one has to be fetched, has as long again. */
   readonly connectTimeoutMs: number;
   /** The server's own limit for a statement: every one on MariaDB, SELECT on MySQL. */
   readonly statementTimeoutMs: number;
@@ -92,6 +96,17 @@ export async function openConnection(settings: ConnectionSettings): Promise<Driv
       { path: 'SHARDS', message: `shard "${shard.name}" ${unsupported}` },
     ]);
   }
+  if (shard.auth === 'password') return connectOnce(settings, undefined);
+  return signInWithToken(settings.tokens, settings.connectTimeoutMs, (plugins) =>
+    connectOnce(settings, plugins),
+  );
+}
+
+async function connectOnce(
+  settings: ConnectionSettings,
+  authPlugins: AuthPlugins | undefined,
+): Promise<DriverConnection> {
+  const { shard } = settings;
   // Our own socket: the driver's destroy() only half-closes, which leaves it open for as long as a frozen
   // server does not answer.
   const socket = connect({
@@ -101,7 +116,11 @@ export async function openConnection(settings: ConnectionSettings): Promise<Driv
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
   });
-  const connection = createConnection({ ...driverOptions(settings), stream: socket });
+  const connection = createConnection({
+    ...driverOptions(settings),
+    ...(authPlugins !== undefined && { authPlugins }),
+    stream: socket,
+  });
   const opened = new OpenConnection(connection, socket);
   await opened.handshake(settings.connectTimeoutMs);
   await opened.send(
@@ -115,9 +134,6 @@ export async function openConnection(settings: ConnectionSettings): Promise<Driv
 }
 
 function unsupportedSetting(shard: ShardSettings): string | undefined {
-  if (shard.auth === 'entra') {
-    return 'asks for auth "entra", which this version does not offer; use "password"';
-  }
   // The driver would compare the certificate with "localhost" instead.
   if (shard.ssl === 'required' && isIP(shard.host) !== 0) {
     return 'has an IP address as its host; with ssl "required" its name is needed, to compare the certificate with';

@@ -3,6 +3,7 @@ import { openConnection, POOL_IDLE_MS } from './connection.ts';
 import type { ConnectionSettings } from './connection.ts';
 import { createConnectionPool } from './connection-pool.ts';
 import type { ConnectionPool } from './connection-pool.ts';
+import type { TokenSource } from './entra-tokens.ts';
 
 /**
  * Default of MySQL's and MariaDB's `max_prepared_stmt_count`, which holds for all connections of a server together.
@@ -35,10 +36,12 @@ export function createShardPools(
   shardId: number,
   shard: ShardSettings,
   config: PoolConfig,
+  tokens?: TokenSource,
 ): ShardPools {
   const pool = (limit: number, multipleStatements: boolean): ConnectionPool => {
     const settings: ConnectionSettings = {
       shard,
+      tokens,
       connectTimeoutMs: config.SHARD_CONNECT_TIMEOUT_MS,
       statementTimeoutMs: config.SHARD_STATEMENT_TIMEOUT_MS,
       multipleStatements,

@@ -5,6 +5,7 @@ import type { Logger } from '../kernel/logger.ts';
 import type { BucketMapSource } from '../storage/contracts.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
+import type { TokenSource } from './entra-tokens.ts';
 import { loadMigrations } from './migration-files.ts';
 import { createSetupMemo } from './setup-memo.ts';
 import type { SetupMemo } from './setup-memo.ts';
@@ -18,6 +19,8 @@ export interface ShardUnitOptions {
   readonly bucketMap: BucketMapSource;
   readonly clock: Clock;
   readonly logger: Logger;
+  /** Needed where a shard has `auth: "entra"`. */
+  readonly tokens?: TokenSource;
 }
 
 /** What belongs to one configured shard for the life of the process. */
@@ -38,7 +41,7 @@ export function createShardUnit(
   options: ShardUnitOptions,
 ): ShardUnit {
   const { config, bucketMap, clock, logger } = options;
-  const pools = createShardPools(id, settings, config);
+  const pools = createShardPools(id, settings, config, options.tokens);
   const breaker = createCircuitBreaker(
     { failures: config.CIRCUIT_FAILURES, openMs: config.CIRCUIT_OPEN_MS },
     clock,

@@ -8,6 +8,7 @@ import { routeBucket } from '../sharding/router.ts';
 import type { Route } from '../sharding/router.ts';
 import type { BucketMapSource } from '../storage/contracts.ts';
 import type { Attempt, CallOptions, Shard, ShardedDatabase, ShardStatus } from './contracts.ts';
+import type { TokenSource } from './entra-tokens.ts';
 import { guardedCall } from './guarded-call.ts';
 import { mendBucket } from './mend-bucket.ts';
 import { callOwner } from './owner-call.ts';
@@ -33,6 +34,8 @@ export interface ShardedDatabaseOptions {
   readonly logger: Logger;
   /** In [0, 1). */
   readonly random: () => number;
+  /** Needed where a shard has `auth: "entra"`. */
+  readonly tokens?: TokenSource;
 }
 
 /** Creates the database over the shards of `SHARDS`. Does no I/O: connections and set-up come with the first use. */

@@ -1,4 +1,3 @@
-import type { TokenCredential } from '@azure/identity';
 import type { BlobServiceClient } from '@azure/storage-blob';
 import type { QueueServiceClient } from '@azure/storage-queue';
 import type { Config } from '../config.ts';
@@ -6,6 +5,7 @@ import { backoffMs } from '../kernel/backoff.ts';
 import type { BackoffPolicy } from '../kernel/backoff.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { PermanentError } from '../kernel/errors.ts';
+import { createCredential } from '../sign-in.ts';
 import { isTransientStorageError, storageFailure, toStorageError } from './storage-errors.ts';
 
 /** The settings that name the storage account, as the Functions host itself reads them. */
@@ -109,7 +109,7 @@ export function createStorageClients(
   },
 ): StorageClients {
   const target = resolveStorageTarget(settings);
-  const credential = once(() => signIn(target));
+  const credential = createCredential(target.kind === 'identity' ? target.clientId : undefined);
   const blobs = once(async () => {
     const sdk = await import('@azure/storage-blob');
     return target.kind === 'connection-string'
@@ -129,15 +129,6 @@ export function createStorageClients(
     call: (operation, run, answers = [], patience = 'request') =>
       callWithRetry(tools, { operation, run, answers, tries: TRIES[patience] }),
   };
-}
-
-/** Loaded only for identity-based connections: local runs never pay for the identity library. */
-async function signIn(target: StorageTarget): Promise<TokenCredential> {
-  const identity = await import('@azure/identity');
-  const clientId = target.kind === 'identity' ? target.clientId : undefined;
-  return clientId === undefined
-    ? new identity.DefaultAzureCredential()
-    : new identity.ManagedIdentityCredential({ clientId });
 }
 
 async function callWithRetry<T>(

@@ -115,11 +115,6 @@ describe('a shard is refused', () => {
     );
   });
 
-  it('when it asks for a login that is not offered', async () => {
-    const shards = [{ ...first(), auth: 'entra' }];
-    await expect(askWith({ shards })).rejects.toMatchObject(refused('"entra"'));
-  });
-
   it('when the password is wrong', async () => {
     const shards = [{ ...first(), password: 'wrong' }];
     await expect(askWith({ shards })).rejects.toMatchObject({

@@ -74,4 +74,14 @@ describe('loadConfig', () => {
       expect.objectContaining({ message: expect.not.stringContaining('secret') as unknown }),
     );
   });
+
+  const entra = { name: 'shard-0', host: 'db', user: 'app', database: 'shardline', auth: 'entra' };
+
+  test('takes Entra sign-in with TLS and without a password only', () => {
+    const of = (change: object) =>
+      problemsOf({ ...good, SHARDS: JSON.stringify([{ ...entra, ...change }]) });
+    expect(of({})).toEqual([]);
+    expect(of({ ssl: 'disabled' })).toEqual(['SHARDS.0.ssl']);
+    expect(of({ password: 'secret' })).toEqual(['SHARDS.0.password']);
+  });
 });

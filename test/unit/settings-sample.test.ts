@@ -8,7 +8,7 @@ const sample = z
   .parse(JSON.parse(readFileSync('local.settings.sample.json', 'utf8'))).Values;
 
 /** A managed identity is named instead of a connection string: the sample shows the local form only. */
-const IDENTITY_SETTINGS = /^AzureWebJobsStorage__/;
+const IDENTITY_SETTINGS = /^(?:AzureWebJobsStorage__|AZURE_CLIENT_ID$)/;
 
 test('the sample settings are usable as they stand', () => {
   expect(() => loadConfig(sample)).not.toThrow();
