@@ -202,6 +202,15 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
   return Object.freeze(config);
 }
 
+/** The setting `SHARDS` alone, for commands that need no other. Throws `configuration-invalid`. */
+export function parseShards(text: string | undefined): readonly ShardSettings[] {
+  const parsed = z.object({ SHARDS: shardsText }).safeParse({ SHARDS: text });
+  if (parsed.success) return parsed.data.SHARDS;
+  throw PermanentError.configuration(
+    parsed.error.issues.map((issue) => ({ path: issue.path.join('.'), message: issue.message })),
+  );
+}
+
 /** {@link loadConfig} of this process's environment. */
 export function configFromEnvironment(): Config {
   return loadConfig(process.env);

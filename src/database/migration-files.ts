@@ -12,6 +12,8 @@ export interface Migration {
   /** SHA-256 of the text with LF line ends, hexadecimal. */
   readonly checksum: string;
   readonly statements: readonly string[];
+  /** The oldest schema version whose builds work on with this one applied, and while it is being applied. */
+  readonly compatibleWith: number;
 }
 
 const FILE_NAME = /^(\d{4})_([a-z0-9_]{1,100})\.sql$/;
@@ -48,12 +50,25 @@ export function parseMigration(fileName: string, content: string): Migration {
   }
   // A checkout with CRLF is the same migration.
   const text = content.replaceAll('\r\n', '\n');
+  const version = Number(match[1]);
   return {
-    version: Number(match[1]),
+    version,
+    compatibleWith: compatibleWith(version, text),
     name: fileName.slice(0, -'.sql'.length),
     checksum: hash('sha256', text, 'hex'),
     statements: splitStatements(text),
   };
+}
+
+/** From the line `-- compatible-with: N`; without it no older build may use the schema. */
+function compatibleWith(version: number, text: string): number {
+  const line = /^-- compatible-with:(.*)$/m.exec(text);
+  if (line === null) return version;
+  const oldest = Number(line[1]);
+  if (Number.isInteger(oldest) && oldest >= 1 && oldest <= version) return oldest;
+  throw new BugError(
+    `migration ${version}: "compatible-with:" takes a version from 1 to ${version}, got "${line[1]?.trim()}"`,
+  );
 }
 
 /**

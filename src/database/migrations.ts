@@ -8,6 +8,7 @@ import { driverErrorFields } from './mysql-errors.ts';
 import { sqlNow } from './ownership.ts';
 import type { Session } from './shard.ts';
 import {
+  ADD_COMPATIBILITY_TO_LOG,
   BEGIN_MIGRATION,
   BEGIN_MIGRATION_STATEMENT,
   CREATE_MIGRATION_LOG,
@@ -15,6 +16,7 @@ import {
   END_MIGRATION_STATEMENT,
   FREE_NAMED_LOCK,
   MIGRATION_LOG_EXISTS,
+  MIGRATION_LOG_HAS_COMPATIBILITY,
   READ_MIGRATION_LOG,
   TAKE_NAMED_LOCK,
 } from './statements.ts';
@@ -34,6 +36,8 @@ export interface AppliedMigration {
   readonly begun: number;
   readonly done: number;
   readonly finished: boolean;
+  /** Builds that know versions up to this one or later may use the schema; undefined: only those that know this file. */
+  readonly compatibleWith: number | undefined;
 }
 
 export type MigrationPlan =
@@ -52,6 +56,7 @@ export function planMigrations(
   const newest = files.length;
   for (const [index, row] of applied.entries()) {
     const file = files[row.version - 1];
+    if (file === undefined && mayGoOnWith(row, newest)) continue;
     if (file === undefined) {
       return clash(
         `its schema is at version ${row.version} (${row.name}), but this build knows versions up to ${newest}: a newer build has been here; deploy that one or a later one`,
@@ -73,6 +78,11 @@ export function planMigrations(
   }
   const finished = applied.filter((row) => row.finished).length;
   return { kind: 'pending', migrations: files.slice(finished) };
+}
+
+/** A newer build has declared its change harmless to ours: instances of both run side by side while it is deployed. */
+function mayGoOnWith(row: AppliedMigration, newest: number): boolean {
+  return row.compatibleWith !== undefined && row.compatibleWith <= newest;
 }
 
 function clash(problem: string): MigrationPlan {
@@ -124,6 +134,8 @@ export async function migrate(session: Session, options: MigrateOptions): Promis
     session.discard();
     await session.command(NO_SERVER_TIME_LIMIT);
     await session.command(CREATE_MIGRATION_LOG);
+    const [column] = await session.select(MIGRATION_LOG_HAS_COMPATIBILITY, []);
+    if (Number(column?.['present']) === 0) await session.command(ADD_COMPATIBILITY_TO_LOG);
     const applied = await readLog(session);
     for (const migration of pendingOf(options, applied)) {
       const begun = applied.find((candidate) => candidate.version === migration.version);
@@ -153,6 +165,14 @@ function pendingOf(
   );
 }
 
+/** What is left to do on one shard, without doing it. */
+export async function readMigrationPlan(
+  session: Session,
+  files: readonly Migration[],
+): Promise<MigrationPlan> {
+  return planMigrations(files, await readLog(session));
+}
+
 async function readLog(session: Session): Promise<readonly AppliedMigration[]> {
   const [table] = await session.select(MIGRATION_LOG_EXISTS, []);
   if (Number(table?.['present']) === 0) return [];
@@ -164,6 +184,8 @@ async function readLog(session: Session): Promise<readonly AppliedMigration[]> {
     begun: Number(row['begun']),
     done: Number(row['done']),
     finished: Number(row['finished']) === 1,
+    // NULL, or no such column in a log of an earlier build.
+    compatibleWith: Number(row['compatible_with'] ?? 0) || undefined,
   }));
 }
 
@@ -187,7 +209,13 @@ async function applyMigration(
     from: before?.done,
   });
   if (before === undefined) {
-    await session.execute(BEGIN_MIGRATION, [version, name, checksum, sqlNow(clock.nowMs())]);
+    await session.execute(BEGIN_MIGRATION, [
+      version,
+      name,
+      checksum,
+      sqlNow(clock.nowMs()),
+      migration.compatibleWith,
+    ]);
   }
   for (let index = before?.done ?? 0; index < statements.length; index++) {
     const number = index + 1;

@@ -70,7 +70,7 @@ export const TAKE_NAMED_LOCK = 'SELECT GET_LOCK(?, ?) AS taken';
 export const FREE_NAMED_LOCK = 'SELECT RELEASE_LOCK(?) AS freed';
 
 /**
- * One row per migration file ever begun. `begun` is the number of the statement last started, `done` of the one last
+ * One row per migration file ever begun, with the oldest version whose builds may go on (NULL: none). `begun` is the number of the statement last started, `done` of the one last
  * finished; all of the file is applied when `finished_at` is set.
  */
 export const CREATE_MIGRATION_LOG = `CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -81,17 +81,25 @@ export const CREATE_MIGRATION_LOG = `CREATE TABLE IF NOT EXISTS schema_migration
   done INT UNSIGNED NOT NULL,
   started_at DATETIME(3) NOT NULL,
   finished_at DATETIME(3) NULL,
+  compatible_with INT UNSIGNED NULL,
   PRIMARY KEY (version)
 ) ENGINE=InnoDB`;
 
 export const MIGRATION_LOG_EXISTS =
   "SELECT COUNT(*) AS present FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'schema_migrations'";
 
+/** For a log that was made before this column. */
+export const MIGRATION_LOG_HAS_COMPATIBILITY =
+  "SELECT COUNT(*) AS present FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME = 'schema_migrations' AND COLUMN_NAME = 'compatible_with'";
+export const ADD_COMPATIBILITY_TO_LOG =
+  'ALTER TABLE schema_migrations ADD COLUMN compatible_with INT UNSIGNED NULL';
+
+/** All columns, because a log of an earlier build lacks `compatible_with`. */
 export const READ_MIGRATION_LOG =
-  'SELECT version, name, checksum, begun, done, finished_at IS NOT NULL AS finished FROM schema_migrations ORDER BY version';
+  'SELECT schema_migrations.*, finished_at IS NOT NULL AS finished FROM schema_migrations ORDER BY version';
 
 export const BEGIN_MIGRATION =
-  'INSERT INTO schema_migrations (version, name, checksum, begun, done, started_at) VALUES (?, ?, ?, 0, 0, ?)';
+  'INSERT INTO schema_migrations (version, name, checksum, begun, done, started_at, compatible_with) VALUES (?, ?, ?, 0, 0, ?, ?)';
 
 export const BEGIN_MIGRATION_STATEMENT = 'UPDATE schema_migrations SET begun = ? WHERE version = ?';
 

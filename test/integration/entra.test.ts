@@ -46,7 +46,8 @@ interface World {
 /** One instance of the app, and the server as Azure shows it. */
 async function world(
   options: {
-    readonly certificateFor?: string | 'none' | 'self-signed';
+    /** A host name, `none` or `self-signed`. */
+    readonly certificateFor?: string;
     readonly trusted?: boolean;
     readonly settings?: Readonly<Record<string, string>>;
   } = {},

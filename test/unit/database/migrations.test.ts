@@ -9,9 +9,17 @@ const FILES = [1, 2, 3, 4].map((version) =>
   parseMigration(`000${version}_step.sql`, `SELECT ${version}; SELECT 0`),
 );
 
-function applied(file: Migration, finished = true): AppliedMigration {
-  const { version, name, checksum } = file;
-  return { version, name, checksum, begun: 1, done: finished ? 2 : 0, finished };
+function applied(each: Migration, finished = true): AppliedMigration {
+  const { version, name, checksum } = each;
+  return {
+    version,
+    name,
+    checksum,
+    begun: 1,
+    done: finished ? 2 : 0,
+    finished,
+    compatibleWith: each.compatibleWith,
+  };
 }
 
 const file = (version: number): Migration => FILES[version - 1] as Migration;
@@ -38,6 +46,23 @@ describe('planMigrations', () => {
   it('refuses a version that this build does not have', () => {
     const rows = FILES.map((each) => applied(each));
     expect(planMigrations(FILES.slice(0, 3), rows)).toEqual(clash('a newer build has been here'));
+  });
+
+  it('goes on with newer versions that say this build may, applied or being applied', () => {
+    const newer = (compatibleWith: number) => ({ ...file(4), compatibleWith });
+    const known = FILES.slice(0, 3);
+    const before = known.map((each) => applied(each));
+    const nothing = { kind: 'pending', migrations: [] };
+    for (const finished of [true, false]) {
+      expect(planMigrations(known, [...before, applied(newer(3), finished)])).toEqual(nothing);
+      expect(planMigrations(known, [...before, applied(newer(4), finished)])).toEqual(
+        clash('a newer build has been here'),
+      );
+    }
+    const older = FILES.slice(0, 2);
+    const both = [...before.slice(0, 2), applied({ ...file(3), compatibleWith: 2 })];
+    expect(planMigrations(older, [...both, applied(newer(2))])).toEqual(nothing);
+    expect(planMigrations(older, [...both, applied(newer(3))])).toEqual(clash('version 4'));
   });
 
   it('refuses a file that has changed, applied or half applied', () => {
