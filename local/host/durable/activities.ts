@@ -79,11 +79,13 @@ async function execute(engine: Engine, activity: PendingActivity): Promise<Outco
     return { failure: activityFailure(activity.name, new Error('the function no longer exists')) };
   }
   const data: TypedData = activity.input === null ? {} : { string: activity.input };
+  const traceParent = engine.instances.traceParent(activity.instanceId);
   try {
     const { returnValue } = await engine.invoker.invoke({
       fn,
       triggerData: data,
       triggerMetadata: { instanceId: { string: activity.instanceId }, data },
+      ...(traceParent === undefined ? {} : { traceParent }),
     });
     return { result: resultText(returnValue) };
   } catch (error) {

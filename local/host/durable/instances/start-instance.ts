@@ -11,6 +11,8 @@ export interface NewInstance {
   readonly version: string | null;
   readonly input: string | null;
   readonly parent: ParentLink | null;
+  /** W3C trace parent of who starts it; a child takes its parent's. */
+  readonly traceParent?: string | undefined;
 }
 
 /** Longest instance id that Azure accepts. */
@@ -38,10 +40,12 @@ export function startInstance(engine: Engine, wakes: Wakes, start: NewInstance):
   const executionId = randomUUID().replaceAll('-', '');
   const replaced = engine.instances.get(start.id);
   if (replaced !== null) releaseLock(engine, wakes, replaced);
+  const { traceParent, ...row } = start;
+  const trace = traceParent ?? traceOf(engine, start.parent);
   engine.instances.remove(start.id);
   engine.cache.evict(start.id);
   engine.instances.insert({
-    ...start,
+    ...row,
     executionId,
     status: 'Pending',
     output: null,
@@ -53,7 +57,12 @@ export function startInstance(engine: Engine, wakes: Wakes, start: NewInstance):
     lock: null,
     rewindFrom: null,
   });
-  postStart(engine, wakes, { ...start, executionId });
+  if (trace !== undefined) engine.instances.saveTraceParent(start.id, trace);
+  postStart(engine, wakes, { ...row, executionId });
+}
+
+function traceOf(engine: Engine, parent: ParentLink | null): string | undefined {
+  return parent === null ? undefined : engine.instances.traceParent(parent.instanceId);
 }
 
 /** Puts the first event of an execution into the instance's inbox. Call within a transaction. */

@@ -32,6 +32,7 @@ export async function startOrchestration(
     version: request.query.get('version'),
     input: request.body === '' ? null : request.body,
     parent: null,
+    traceParent: request.headers['traceparent'],
   });
   if (refused !== null) return refused;
   const timeoutSeconds = Number(request.query.get('timeout') ?? '');
@@ -53,7 +54,14 @@ export function restartOrchestration(
   const keepsId = request.query.get('restartWithNewInstanceId') === 'false';
   const newId = keepsId ? id : randomUUID().replaceAll('-', '');
   const { name, version, input } = row;
-  const refused = createInstance(context, { id: newId, name, version, input, parent: null });
+  const refused = createInstance(context, {
+    id: newId,
+    name,
+    version,
+    input,
+    parent: null,
+    traceParent: request.headers['traceparent'],
+  });
   return refused ?? startedResponse(context, newId);
 }
 

@@ -10,6 +10,9 @@ export interface InstanceStore {
   update(row: InstanceRow): void;
   /** Removes the instance and everything that belongs to it. */
   remove(id: string): void;
+  /** The W3C trace parent under which all functions of the instance run, if it was started with one. */
+  traceParent(id: string): string | undefined;
+  saveTraceParent(id: string, traceParent: string): void;
 }
 
 const INSERT = `INSERT INTO instances (id, name, version, execution_id, parent_id, parent_task,
@@ -32,7 +35,10 @@ export function createInstanceStore(db: DatabaseSync): InstanceStore {
     'inbox',
     'activities',
     'timers',
+    'traces',
   ].map((table) => db.prepare(`DELETE FROM ${table} WHERE instance_id = ?`));
+  const selectTrace = db.prepare('SELECT trace_parent FROM traces WHERE instance_id = ?');
+  const insertTrace = db.prepare('INSERT INTO traces (instance_id, trace_parent) VALUES (?,?)');
   const removeRow = db.prepare('DELETE FROM instances WHERE id = ?');
 
   return {
@@ -49,6 +55,13 @@ export function createInstanceStore(db: DatabaseSync): InstanceStore {
     remove(id) {
       for (const statement of removals) statement.run(id);
       removeRow.run(id);
+    },
+    traceParent(id) {
+      const row = selectTrace.get(id);
+      return row === undefined ? undefined : requiredText(row, 'trace_parent');
+    },
+    saveTraceParent(id, traceParent) {
+      insertTrace.run(id, traceParent);
     },
   };
 }

@@ -56,6 +56,11 @@ CREATE TABLE IF NOT EXISTS activities (
 );
 CREATE INDEX IF NOT EXISTS activities_by_instance ON activities (instance_id);
 
+-- W3C trace parent of who started the instance; kept apart, so that older stores stay usable.
+CREATE TABLE IF NOT EXISTS traces (
+  instance_id TEXT PRIMARY KEY, trace_parent TEXT NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS timers (
   instance_id TEXT NOT NULL, task_id INTEGER NOT NULL, execution_id TEXT NOT NULL,
   fire_at INTEGER NOT NULL,

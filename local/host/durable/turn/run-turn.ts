@@ -101,11 +101,13 @@ async function replayOrchestrator(engine: Engine, turn: Turn): Promise<ReplayRes
       new Error(`The function '${row.name}' doesn't exist or is not an orchestrator function.`),
     );
   }
+  const traceParent = engine.instances.traceParent(row.id);
   try {
     const result = await engine.invoker.invoke({
       fn,
       triggerData: { string: orchestratorInput(turn) },
       triggerMetadata: {},
+      ...(traceParent === undefined ? {} : { traceParent }),
     });
     return interpretResult(result);
   } catch (error) {
