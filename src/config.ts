@@ -166,10 +166,27 @@ const settings = z.object({
   REBALANCE_MAX_PROBE_MS: count(250, 1, 60_000),
   /** Moves pause while a shard has more old row versions to purge than this: reads get slower by then. */
   REBALANCE_MAX_HISTORY: count(1_000_000, 1_000, 1_000_000_000),
+  /** Where traces and metrics go; by default to Azure Monitor where its connection string is set, else nowhere. */
+  TELEMETRY: z.enum(['off', 'console', 'otlp', 'azure-monitor']).optional(),
+  /** Share of the traces that is kept. Metrics are never sampled. A tenth shows every pattern at a tenth of the cost. */
+  TELEMETRY_SAMPLE_PERCENT: count(10, 0, 100),
+  /** Time between two exports of metrics: alerts look at minutes. */
+  TELEMETRY_METRIC_INTERVAL_MS: count(60_000, 1_000, 600_000),
+  /** Longest that one export, and the last one at the end of the process, may take. */
+  TELEMETRY_EXPORT_TIMEOUT_MS: count(5_000, 100, 30_000),
+  /** Base address of a collector that takes OTLP over HTTP; `/v1/traces` and `/v1/metrics` are added. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: z.url().default('http://localhost:4318'),
+  APPLICATIONINSIGHTS_CONNECTION_STRING: z.string().min(1).optional(),
+  /** `ClientId=…;Authorization=AAD` for a managed identity, as the host takes it. */
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: z.string().min(1).optional(),
   MAX_BODY_BYTES: count(1024 * 1024, 1024, 100 * 1024 * 1024),
 });
 
-export type Config = Readonly<z.infer<typeof settings>>;
+type TelemetryMode = NonNullable<z.infer<typeof settings>['TELEMETRY']>;
+
+export type Config = Readonly<
+  Omit<z.infer<typeof settings>, 'TELEMETRY'> & { readonly TELEMETRY: TelemetryMode }
+>;
 
 /** Names of all settings; the sample file is checked against them. */
 export const SETTING_NAMES: readonly string[] = Object.keys(settings.shape);
@@ -199,7 +216,20 @@ export function loadConfig(environment: Readonly<Record<string, string | undefin
       },
     ]);
   }
-  return Object.freeze(config);
+  return Object.freeze({ ...config, TELEMETRY: telemetryOf(config) });
+}
+
+function telemetryOf(config: z.infer<typeof settings>): TelemetryMode {
+  const target = config.APPLICATIONINSIGHTS_CONNECTION_STRING;
+  if (config.TELEMETRY === 'azure-monitor' && target === undefined) {
+    throw PermanentError.configuration([
+      {
+        path: 'APPLICATIONINSIGHTS_CONNECTION_STRING',
+        message: 'is missing: TELEMETRY "azure-monitor" sends to the component that it names',
+      },
+    ]);
+  }
+  return config.TELEMETRY ?? (target === undefined ? 'off' : 'azure-monitor');
 }
 
 /** The setting `SHARDS` alone, for commands that need no other. Throws `configuration-invalid`. */

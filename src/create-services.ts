@@ -5,6 +5,7 @@ import { createShardedDatabase } from './database/sharded-database.ts';
 import { type Clock, systemClock } from './kernel/clock.ts';
 import type { Logger } from './kernel/logger.ts';
 import { noopProbe, type Probe } from './kernel/probe.ts';
+import { noopTelemetry, type Telemetry } from './kernel/telemetry.ts';
 import type { Services } from './services.ts';
 import { createCredential } from './sign-in.ts';
 import { createBlobStore } from './storage/blob-store.ts';
@@ -22,11 +23,13 @@ export interface ServiceTools {
   readonly random?: () => number;
   readonly probe?: Probe;
   readonly tokens?: TokenSource;
+  readonly telemetry?: Telemetry;
 }
 
 /** Builds the services from the settings. Does no I/O: connections, leases and the map come with their first use. */
 export function createServices(config: Config, logger: Logger, tools: ServiceTools = {}): Services {
-  const { clock = systemClock, random = Math.random, probe = noopProbe } = tools;
+  const { clock = systemClock, random = Math.random } = tools;
+  const { probe = noopProbe, telemetry = noopTelemetry } = tools;
   const clientId = config.AZURE_CLIENT_ID ?? config.AzureWebJobsStorage__clientId;
   const clients = createStorageClients(config, { clock, random });
   const blobs = createBlobStore(clients);
@@ -48,7 +51,15 @@ export function createServices(config: Config, logger: Logger, tools: ServiceToo
   });
   const tokens =
     tools.tokens ?? createTokenSource({ credential: createCredential(clientId), clock, logger });
-  const database = createShardedDatabase({ config, bucketMap, clock, logger, random, tokens });
+  const database = createShardedDatabase({
+    config,
+    bucketMap,
+    clock,
+    logger,
+    random,
+    tokens,
+    telemetry,
+  });
   const ids = createIdGenerator({
     leases: createWorkerLeases(clients),
     leaseSeconds: config.WORKER_LEASE_SECONDS,
@@ -62,6 +73,7 @@ export function createServices(config: Config, logger: Logger, tools: ServiceToo
     clock,
     logger,
     probe,
+    telemetry,
     random,
     bucketMap,
     bucketMapStore,
@@ -72,6 +84,8 @@ export function createServices(config: Config, logger: Logger, tools: ServiceToo
     queues: createQueueStore(clients),
     close: async () => {
       await Promise.allSettled([database.close(), ids.close()]);
+      // Last, so that it has told of what came before.
+      await telemetry.close();
     },
   };
 }

@@ -3,6 +3,7 @@ import type { ShardedDatabase } from './database/contracts.ts';
 import type { Clock } from './kernel/clock.ts';
 import type { Logger } from './kernel/logger.ts';
 import type { Probe } from './kernel/probe.ts';
+import type { Telemetry } from './kernel/telemetry.ts';
 import type { BucketMapStore } from './storage/bucket-map-store.ts';
 import type { BlobStore, BucketMapSource, IdGenerator, QueueStore } from './storage/contracts.ts';
 import type { VersionedBlobs } from './storage/versioned-blobs.ts';
@@ -13,6 +14,7 @@ export interface Services {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly probe: Probe;
+  readonly telemetry: Telemetry;
   readonly random: () => number;
   readonly bucketMap: BucketMapSource;
   /** The stored map, for who changes it. */

@@ -25,6 +25,8 @@ export interface GuardOptions {
   readonly logger: Logger;
   /** Monotonic milliseconds. */
   readonly deadlineAtMs: number;
+  /** Told of each failed attempt that may be tried again, with its kind. */
+  readonly onFailure?: ((failure: string) => void) | undefined;
 }
 
 /**
@@ -59,6 +61,7 @@ export async function guardedCall<T>(
       tellBreaker(breaker, error);
       if (!(error instanceof DatabaseError) || !error.retryable) throw error;
       failure = error;
+      options.onFailure?.(error.failure);
     }
     // Contention says that the server is there: it ends a streak of failures to reach it.
     failingSinceMs = failure.failure === 'contention' ? undefined : (failingSinceMs ?? startedAtMs);

@@ -38,6 +38,13 @@ export interface OwnerCallOptions<T> {
   readonly logger: Logger;
   /** Monotonic milliseconds. */
   readonly deadlineAtMs: number;
+  readonly watcher?: OwnerCallWatcher | undefined;
+}
+
+/** Is told how a call gets on; for telemetry. */
+export interface OwnerCallWatcher {
+  redirected(from: ShardId): void;
+  paused(at: ShardId, state: Refusal['state'], ms: number): void;
 }
 
 /** What a refusal calls for. */
@@ -80,6 +87,7 @@ export async function callOwner<T>(options: OwnerCallOptions<T>): Promise<T> {
     logRefusal(options.logger, route, outcome, step);
     if (step.kind === 'redirect') {
       redirects += 1;
+      options.watcher?.redirected(route.shard);
       sentBy = route.shard;
       route = { ...route, shard: step.shard };
       assertConfigured(options, route);
@@ -184,6 +192,7 @@ async function pause<T>(
     });
   }
   await clock.sleep(waitMs);
+  options.watcher?.paused(route.shard, refusal.state, waitMs);
 }
 
 /** A shard that this instance was not told of: it runs with an older SHARDS than the one that moved the bucket. */

@@ -2,6 +2,7 @@ import type { Config, ShardSettings } from '../config.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { ShardId } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
+import { noopTelemetry, type Telemetry } from '../kernel/telemetry.ts';
 import type { BucketMapSource } from '../storage/contracts.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
@@ -13,6 +14,7 @@ import type { ShardContext } from './shard.ts';
 import { createShardPools } from './shard-pools.ts';
 import type { ShardPools } from './shard-pools.ts';
 import { setUpShard } from './shard-setup.ts';
+import { createShardTelemetry, type ShardTelemetry } from './shard-telemetry.ts';
 
 export interface ShardUnitOptions {
   readonly config: Config;
@@ -21,6 +23,8 @@ export interface ShardUnitOptions {
   readonly logger: Logger;
   /** Needed where a shard has `auth: "entra"`. */
   readonly tokens?: TokenSource;
+  /** Default: none. */
+  readonly telemetry?: Telemetry | undefined;
 }
 
 /** What belongs to one configured shard for the life of the process. */
@@ -30,6 +34,8 @@ export interface ShardUnit {
   readonly pools: ShardPools;
   readonly breaker: CircuitBreaker;
   readonly setup: SetupMemo;
+  /** Undefined when telemetry is off. */
+  readonly telemetry: ShardTelemetry | undefined;
   /** For one caller; the deadline is in monotonic milliseconds. */
   contextUntil(deadlineAtMs: number): ShardContext;
 }
@@ -40,7 +46,7 @@ export function createShardUnit(
   settings: ShardSettings,
   options: ShardUnitOptions,
 ): ShardUnit {
-  const { config, bucketMap, clock, logger } = options;
+  const { config, bucketMap, clock, logger, telemetry: tracer = noopTelemetry } = options;
   const pools = createShardPools(id, settings, config, options.tokens);
   const breaker = createCircuitBreaker(
     { failures: config.CIRCUIT_FAILURES, openMs: config.CIRCUIT_OPEN_MS },
@@ -50,6 +56,7 @@ export function createShardUnit(
       logger.log(level, 'database.circuit_changed', { shardId: id, from, to });
     },
   );
+  const telemetry = createShardTelemetry(tracer, id, { pools, breaker });
   const contextUntil = (deadlineAtMs: number): ShardContext => ({
     id,
     name: settings.name,
@@ -57,6 +64,7 @@ export function createShardUnit(
     acquireTimeoutMs: config.SHARD_ACQUIRE_TIMEOUT_MS,
     statementTimeoutMs: config.SHARD_STATEMENT_TIMEOUT_MS,
     remainingMs: () => deadlineAtMs - clock.monotonicMs(),
+    telemetry,
   });
   const setUp = () =>
     setUpShard({
@@ -75,6 +83,7 @@ export function createShardUnit(
     pools,
     breaker,
     contextUntil,
+    telemetry,
     setup: createSetupMemo(id, setUp, clock),
   };
 }

@@ -14,6 +14,7 @@ import type {
 } from './contracts.ts';
 import { DatabaseError, isFailure } from './database-error.ts';
 import type { ShardPools } from './shard-pools.ts';
+import type { ShardTelemetry } from './shard-telemetry.ts';
 
 /** Well under the smallest default of `max_allowed_packet` (16 MiB, MariaDB); a chunk of 10 000 orders is about 1 MB. */
 export const MAX_PACKET_BYTES = 8 * 1024 * 1024;
@@ -28,6 +29,8 @@ export interface ShardContext {
   readonly statementTimeoutMs: number;
   /** Milliseconds until the caller's deadline; no statement gets more. */
   readonly remainingMs: () => number;
+  /** Undefined: nothing is measured. */
+  readonly telemetry?: ShardTelemetry | undefined;
 }
 
 /** One shard as one caller sees it: every statement is bounded by the caller's deadline. Opens nothing by itself. */
@@ -100,7 +103,11 @@ async function withConnection<T>(
   use: (connection: DriverConnection) => Promise<T>,
 ): Promise<T> {
   try {
-    return await pool.with(Math.min(context.acquireTimeoutMs, remaining(context)), use);
+    const waitMs = Math.min(context.acquireTimeoutMs, remaining(context));
+    const { telemetry } = context;
+    return await (telemetry === undefined
+      ? pool.with(waitMs, use)
+      : watchedWith(context, telemetry, pool, waitMs, use));
   } catch (error) {
     // Connections of before a failover lead to the old primary, all of them.
     if (isFailure(error, 'read-only')) {
@@ -108,6 +115,31 @@ async function withConnection<T>(
       context.pools.batch.retire();
     }
     throw error;
+  }
+}
+
+/** As `pool.with`, measured; a wait that ends without a connection counts as well. */
+async function watchedWith<T>(
+  { pools }: ShardContext,
+  telemetry: ShardTelemetry,
+  pool: ConnectionPool,
+  waitMs: number,
+  use: (connection: DriverConnection) => Promise<T>,
+): Promise<T> {
+  const startedMs = performance.now();
+  let waiting = true;
+  const waited = (): void => {
+    if (!waiting) return;
+    waiting = false;
+    telemetry.waited(pool === pools.batch ? 'batch' : 'single', performance.now() - startedMs);
+  };
+  try {
+    return await pool.with(waitMs, (connection) => {
+      waited();
+      return use(telemetry.watch(connection));
+    });
+  } finally {
+    waited();
   }
 }
 

@@ -4,6 +4,8 @@ import { PermanentError } from '../kernel/errors.ts';
 import type { BucketId, ShardId } from '../kernel/ids.ts';
 import { errorFields } from '../kernel/logger.ts';
 import type { Logger } from '../kernel/logger.ts';
+import { noopTelemetry, type Telemetry } from '../kernel/telemetry.ts';
+import { ATTRIBUTES, SPANS } from '../kernel/telemetry-names.ts';
 import { routeBucket } from '../sharding/router.ts';
 import type { Route } from '../sharding/router.ts';
 import type { BucketMapSource } from '../storage/contracts.ts';
@@ -11,7 +13,7 @@ import type { Attempt, CallOptions, Shard, ShardedDatabase, ShardStatus } from '
 import type { TokenSource } from './entra-tokens.ts';
 import { guardedCall } from './guarded-call.ts';
 import { mendBucket } from './mend-bucket.ts';
-import { callOwner } from './owner-call.ts';
+import { callOwner, type OwnerCallWatcher } from './owner-call.ts';
 import { createShard } from './shard.ts';
 import { inspectShard } from './shard-status.ts';
 import { createShardUnit } from './shard-unit.ts';
@@ -36,6 +38,8 @@ export interface ShardedDatabaseOptions {
   readonly random: () => number;
   /** Needed where a shard has `auth: "entra"`. */
   readonly tokens?: TokenSource;
+  /** Default: none. */
+  readonly telemetry?: Telemetry;
 }
 
 /** Creates the database over the shards of `SHARDS`. Does no I/O: connections and set-up come with the first use. */
@@ -59,6 +63,44 @@ class Database implements ShardedDatabase {
     attempt: (shard: Shard, route: Route) => Promise<Attempt<T>>,
     options: CallOptions,
   ): Promise<T> {
+    const { telemetry = noopTelemetry } = this.#options;
+    if (!telemetry.enabled) return this.#onOwner(bucket, attempt, options);
+    const inherited = { [ATTRIBUTES.bucket]: bucket };
+    return telemetry.span(SPANS.onOwner, { inherited }, async (span) => {
+      const seen = { redirects: 0, waits: 0 };
+      const watcher: OwnerCallWatcher = {
+        redirected: (from) => {
+          seen.redirects += 1;
+          this.#units[from]?.telemetry?.redirected();
+        },
+        paused: (at, state, ms) => {
+          seen.waits += 1;
+          this.#units[at]?.telemetry?.pausedForOwner(state, ms);
+        },
+      };
+      try {
+        return await this.#onOwner(
+          bucket,
+          (shard, route) => {
+            span.set(ATTRIBUTES.shard, shard.id);
+            return attempt(shard, route);
+          },
+          options,
+          watcher,
+        );
+      } finally {
+        if (seen.redirects > 0) span.set(ATTRIBUTES.redirects, seen.redirects);
+        if (seen.waits > 0) span.set(ATTRIBUTES.waits, seen.waits);
+      }
+    });
+  }
+
+  #onOwner<T>(
+    bucket: BucketId,
+    attempt: (shard: Shard, route: Route) => Promise<Attempt<T>>,
+    options: CallOptions,
+    watcher?: OwnerCallWatcher,
+  ): Promise<T> {
     const { clock, random, logger } = this.#options;
     const deadlineAtMs = this.#deadlineIn(options.deadlineMs);
     return callOwner<T>({
@@ -77,6 +119,7 @@ class Database implements ShardedDatabase {
       random,
       logger,
       deadlineAtMs,
+      watcher,
     });
   }
 
@@ -127,17 +170,21 @@ class Database implements ShardedDatabase {
   ): Promise<T> {
     const { clock, random, logger } = this.#options;
     const shard = createShard(unit.contextUntil(deadlineAtMs));
-    return guardedCall(
-      { shardId: unit.id, breaker: unit.breaker, clock, random, logger, deadlineAtMs },
-      async () => {
-        await unit.setup.ensure(deadlineAtMs);
-        return run(shard);
-      },
-      async () => {
-        const soon = unit.contextUntil(this.#deadlineIn(PROBE_LIMIT_MS));
-        await createShard(soon).select(READ_VERSION, []);
-      },
-    );
+    const { telemetry } = unit;
+    const onFailure = (failure: string): void => telemetry?.attemptFailed(failure);
+    const call = (): Promise<T> =>
+      guardedCall(
+        { shardId: unit.id, breaker: unit.breaker, clock, random, logger, deadlineAtMs, onFailure },
+        async () => {
+          await unit.setup.ensure(deadlineAtMs);
+          return run(shard);
+        },
+        async () => {
+          const soon = unit.contextUntil(this.#deadlineIn(PROBE_LIMIT_MS));
+          await createShard(soon).select(READ_VERSION, []);
+        },
+      );
+    return telemetry === undefined ? call() : telemetry.call(call);
   }
 
   #unit(shard: ShardId): ShardUnit {

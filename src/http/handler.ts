@@ -185,7 +185,9 @@ async function answer(route: Route, invocation: Invocation): Promise<HttpRespons
   const requestId = requestIdOf(request.headers.get('x-request-id'));
   const logger = services.logger.with({
     requestId,
-    traceId: traceIdOf(request.headers.get('traceparent'), context.traceContext?.traceParent),
+    traceId:
+      services.telemetry.ids()?.traceId ??
+      traceIdOf(request.headers.get('traceparent'), context.traceContext?.traceParent),
     invocationId: context.invocationId,
     functionName: route.name,
   });

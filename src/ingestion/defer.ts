@@ -13,7 +13,10 @@ const DEFER = { firstMs: 2_000, factor: 2, maxMs: 60_000 };
 /** The queue's limit for a message's text (`QueueStore.send`). */
 const MAX_TEXT_BYTES = 48 * 1024;
 
-type DeferServices = Pick<Services, 'blobs' | 'clock' | 'config' | 'probe' | 'queues' | 'random'>;
+type DeferServices = Pick<
+  Services,
+  'blobs' | 'clock' | 'config' | 'probe' | 'queues' | 'random' | 'telemetry'
+>;
 
 /**
  * Puts a message off: a copy goes on the queue, invisible for a while, and the delivery at hand may then complete, so
@@ -81,13 +84,15 @@ async function sendCopy(
   options: { readonly deferral: Deferral; readonly visibleInSeconds: number },
 ): Promise<void> {
   const { deferral, visibleInSeconds } = options;
-  const whole = JSON.stringify({ deferred: deferral, message });
+  const traceparent = services.telemetry.traceparent();
+  const deferred = traceparent === undefined ? deferral : { ...deferral, traceparent };
+  const whole = JSON.stringify({ deferred, message });
   let text = whole;
   if (Buffer.byteLength(whole) > MAX_TEXT_BYTES) {
     // Not an ingestion's folder: those have no dot.
     const spilled = `.messages/${encodeURIComponent(deferral.messageId)}.json`;
     await services.blobs.write(CONTAINER, spilled, JSON.stringify(message));
-    text = JSON.stringify({ deferred: deferral, spilled });
+    text = JSON.stringify({ deferred, spilled });
   }
   await services.queues.send(ORDERS_QUEUE, text, { visibleInSeconds });
 }

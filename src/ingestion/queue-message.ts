@@ -29,6 +29,8 @@ const deferredSchema = z.strictObject({
   /** When it was first put off; null for a copy made only to keep the identity. */
   firstSeenAt: z.string().nullable(),
   attempt: z.int().min(0),
+  /** W3C: where it was put off, for a link between the traces. */
+  traceparent: z.string().optional(),
 });
 export type Deferral = z.infer<typeof deferredSchema>;
 

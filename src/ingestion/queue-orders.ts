@@ -2,6 +2,7 @@ import { AppError, PermanentError, isRetryable } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { OrderRow } from '../orders/batch-statements.ts';
 import { createOrderBatchWriter, toOrderRow, type BatchOutcome } from '../orders/batch-writer.ts';
+import { countOrders, tellIngestionDelay } from '../orders/order-telemetry.ts';
 import { describeProblems, parseNewOrder, type NewOrder } from '../orders/model.ts';
 import type { Services } from '../services.ts';
 import { createOrderIdDeriver } from '../sharding/derived-ids.ts';
@@ -36,6 +37,7 @@ export async function writeMessage(
   const outcome = await createOrderBatchWriter(services).writeOrders(rows, {
     deadlineMs: services.config.REQUEST_DEADLINE_MS,
   });
+  tell(services, direct, outcome, problems.length);
   if (outcome.reason !== undefined) {
     await putOff(services, identity, direct.message, outcome.reason);
     logger.log('warn', 'ingestion.message_deferred', {
@@ -56,6 +58,22 @@ export async function writeMessage(
     return;
   }
   throw refusal(outcome, refused);
+}
+
+function tell(
+  { telemetry, clock }: Services,
+  { identity }: DirectMessage,
+  outcome: BatchOutcome,
+  malformed: number,
+): void {
+  countOrders(telemetry, 'queue', {
+    created: outcome.inserted,
+    replayed: outcome.duplicates,
+    refused: outcome.conflicts.length + outcome.missing.length + malformed,
+    unavailable: outcome.unsettled.length,
+  });
+  const delayMs = Math.max(0, clock.nowMs() - Date.parse(identity.insertedAt));
+  tellIngestionDelay(telemetry, { orders: outcome.inserted, delayMs });
 }
 
 /** Runs what may fail for a while only, and puts the message off when it does. */

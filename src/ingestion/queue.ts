@@ -7,6 +7,7 @@ import {
 } from '../durable/client.ts';
 import { PermanentError } from '../kernel/errors.ts';
 import { errorFields, type Logger } from '../kernel/logger.ts';
+import { ATTRIBUTES, METRICS } from '../kernel/telemetry-names.ts';
 import { timestampOf, type Timestamp } from '../kernel/time.ts';
 import type { Services } from '../services.ts';
 import { ndjsonBody } from './batch-body.ts';
@@ -63,6 +64,7 @@ export async function takeMessage(services: Services, delivery: Delivery): Promi
     const copy = asCopy(delivery.message);
     const now = timestampOf(services.clock.nowMs()) as Timestamp;
     const identity = identify(delivery.metadata, copy, now);
+    tellDelivery(services, identity, now);
     const known = logger.with({ messageId: identity.messageId });
     const original = copy === undefined ? delivery.message : await openCopy(services, copy);
     await carryOut(services, { ...delivery, logger: known }, { identity, message: original });
@@ -70,6 +72,15 @@ export async function takeMessage(services: Services, delivery: Delivery): Promi
     logger.log('error', 'ingestion.message_failed', errorFields(error));
     throw error;
   }
+}
+
+/** Its age, and the trace in which a copy of ours was put off. */
+function tellDelivery({ telemetry }: Services, identity: Identity, now: Timestamp): void {
+  if (!telemetry.enabled) return;
+  const ageMs = Math.max(0, Date.parse(now) - Date.parse(identity.insertedAt));
+  telemetry.histogram(METRICS.queueAge).record(ageMs, { [ATTRIBUTES.queue]: ORDERS_QUEUE });
+  const { traceparent } = identity.deferral ?? {};
+  if (traceparent !== undefined) telemetry.link(traceparent);
 }
 
 async function carryOut(

@@ -2,6 +2,7 @@ import type { BucketId, ShardId } from '../kernel/ids.ts';
 import type { ChunkOutcome } from '../orders/batch-chunk.ts';
 import type { OrderRow } from '../orders/batch-statements.ts';
 import type { OrderBatchWriter } from '../orders/batch-writer.ts';
+import { countOrders } from '../orders/order-telemetry.ts';
 import type { Services } from '../services.ts';
 import { routeBucket } from '../sharding/router.ts';
 import { loadChunk, storeChunk, type ChunkRow } from './chunks.ts';
@@ -31,6 +32,12 @@ export async function writeOneChunk(
   const key = { ingestionId, chunk: ref.chunk };
   const shard = ref.shard as ShardId;
   const outcome = await writer.writeChunk(shard, key, rows, { deadlineMs: work.deadlineMs });
+  countOrders(services.telemetry, 'batch', {
+    created: outcome.inserted,
+    replayed: outcome.duplicates,
+    refused: outcome.conflicts + outcome.missing.length,
+    unavailable: 0,
+  });
   await services.probe.reach('ingestion.afterChunk');
   await keepRejects(services, work, rows, outcome);
   const remainder = await keepRemainder(services, work, rows, outcome);

@@ -9,6 +9,7 @@ import { timestampOf } from '../kernel/time.ts';
 import type { Services } from '../services.ts';
 import { bucketOf } from '../sharding/hash.ts';
 import type { NewOrder, Order } from './model.ts';
+import { measurePlacing } from './order-telemetry.ts';
 import { insertOrder, readPlacedOrder, type BucketOrder } from './store.ts';
 
 export interface PlaceOrder extends NewOrder {
@@ -26,6 +27,12 @@ export interface Placed {
  * `user-not-found`, `order-conflict`, `idempotency-conflict` (permanent) and `shard-unavailable` (retryable).
  */
 export async function placeOrder(services: Services, command: PlaceOrder): Promise<Placed> {
+  return services.telemetry.enabled
+    ? await measurePlacing(services, () => place(services, command))
+    : await place(services, command);
+}
+
+async function place(services: Services, command: PlaceOrder): Promise<Placed> {
   const attempt = await prepareAttempt(services, command);
   return await services.database.onOwner(
     attempt.order.bucket,

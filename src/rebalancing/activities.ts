@@ -8,6 +8,8 @@ import { noteRunBegins, noteRunEnds } from './map-states.ts';
 import { rebalance } from './orchestrators.ts';
 import { isOver } from './run-model.ts';
 import type { Result, RunState } from './run-model.ts';
+import type { Telemetry } from '../kernel/telemetry.ts';
+import { ATTRIBUTES, METRICS } from '../kernel/telemetry-names.ts';
 import { nextRound } from './run-state.ts';
 import { createRunStore } from './run-store.ts';
 import type { RunStore } from './run-store.ts';
@@ -106,11 +108,19 @@ export const workLaneActivity = implement(
         const result = await workOnBucket(services, move, verb, options);
         if (result === undefined) break;
         results.push(result);
+        tellMove(services.telemetry, verb, result);
         if (result.outcome === 'throttled' || clock.monotonicMs() >= endsAtMs) break;
       }
       return { results };
     },
 );
+
+function tellMove(telemetry: Telemetry, action: string, { outcome, stallMs }: Result): void {
+  if (!telemetry.enabled) return;
+  const attributes = { [ATTRIBUTES.action]: action, [ATTRIBUTES.outcome]: outcome };
+  telemetry.counter(METRICS.moves).add(1, attributes);
+  if (stallMs !== undefined) telemetry.histogram(METRICS.moveStall).record(stallMs);
+}
 
 /** True while nobody wants the run to stop. */
 function createWishCheck(

@@ -12,6 +12,7 @@ import { assertNever } from '../kernel/exhaustive.ts';
 import { AppError, BugError, PermanentError } from '../kernel/errors.ts';
 import type { BucketId } from '../kernel/ids.ts';
 import { errorFields, type Logger } from '../kernel/logger.ts';
+import { ATTRIBUTES, METRICS, SPANS } from '../kernel/telemetry-names.ts';
 import type { Services } from '../services.ts';
 import { stepErrorOf } from './model.ts';
 import { attemptInTransaction } from './transaction.ts';
@@ -85,7 +86,10 @@ function bind<Input, Output>(
 ): ActivityImplementation<Services> {
   return implement(contract.activity, (services: Services) => async (delivery, { logger }) => {
     const input = checked(contract.name, 'input', contract.input, delivery.input);
-    return await deliverStep(services, logger, { contract, code, delivery, input });
+    const delivered = { contract, code, delivery, input };
+    return services.telemetry.enabled
+      ? await tracedStep(services, logger, delivered)
+      : await deliverStep(services, logger, delivered);
   });
 }
 
@@ -94,6 +98,24 @@ interface Delivered<Input, Output> {
   readonly code: AnyCode<Input, Output>;
   readonly delivery: StepDelivery;
   readonly input: Input;
+}
+
+async function tracedStep<Input, Output>(
+  services: Services,
+  logger: Logger,
+  delivered: Delivered<Input, Output>,
+): Promise<StepAnswer> {
+  const { telemetry } = services;
+  const { sagaId, step, verb } = delivered.delivery;
+  const told = { [ATTRIBUTES.sagaStep]: step, [ATTRIBUTES.sagaVerb]: verb };
+  const options = { inherited: { [ATTRIBUTES.saga]: sagaId, ...told } };
+  return await telemetry.span(SPANS.sagaStep, options, async (span) => {
+    const answer = await deliverStep(services, logger, delivered);
+    const outcome = { [ATTRIBUTES.outcome]: answer.kind };
+    telemetry.counter(METRICS.sagaSteps).add(1, { ...told, ...outcome });
+    span.set(ATTRIBUTES.outcome, answer.kind);
+    return answer;
+  });
 }
 
 async function deliverStep<Input, Output>(

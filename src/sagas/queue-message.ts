@@ -9,6 +9,8 @@ const deferral = z.strictObject({
   /** RFC 3339. */
   firstSeenAt: z.iso.datetime(),
   attempt: z.int().min(1),
+  /** W3C: where it was put off, for a link between the traces. */
+  traceparent: z.string().optional(),
 });
 
 const envelope = z.strictObject({

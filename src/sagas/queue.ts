@@ -74,7 +74,8 @@ export async function takeSagaMessage(
 ): Promise<void> {
   try {
     const message = parseSagaMessage(delivery.message, delivery.messageId, modules);
-    const { kind } = message.envelope;
+    const { kind, deferred } = message.envelope;
+    if (deferred?.traceparent !== undefined) services.telemetry.link(deferred.traceparent);
     const logger = delivery.logger.with({ sagaId: message.sagaId, kind });
     await carryOut(services, { ...delivery, logger }, message);
   } catch (error) {
@@ -137,7 +138,9 @@ async function putOff(services: Services, saga: SagaMessage, reason: unknown): P
   if (nowMs - Date.parse(firstSeenAt) >= config.INGEST_DEFER_MAX_MS) throw reason;
   const attempt = (envelope.deferred?.attempt ?? 0) + 1;
   const waitMs = backoffMs(DEFER, attempt, random);
-  const copy = { ...envelope, sagaId, deferred: { firstSeenAt, attempt } };
+  const traceparent = services.telemetry.traceparent();
+  const traced = traceparent === undefined ? {} : { traceparent };
+  const copy = { ...envelope, sagaId, deferred: { firstSeenAt, attempt, ...traced } };
   await send(services, copy, Math.ceil(waitMs / 1_000));
 }
 

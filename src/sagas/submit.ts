@@ -5,6 +5,7 @@ import { startDeadline, type Deadline } from '../kernel/deadline.ts';
 import { PermanentError } from '../kernel/errors.ts';
 import { assertNever } from '../kernel/exhaustive.ts';
 import { errorFields } from '../kernel/logger.ts';
+import { ATTRIBUTES, SPANS } from '../kernel/telemetry-names.ts';
 import type { Services } from '../services.ts';
 import { beginSaga, recordSagaState, type Begun, type ConflictCode } from './journal.ts';
 import {
@@ -17,6 +18,7 @@ import {
 } from './local.ts';
 import { errorOfRecord, isEnded, LOCAL_STEP, stepErrorOf, type EndedRecord } from './model.ts';
 import type { SagaId } from './saga-id.ts';
+import { tellSagaState } from './saga-telemetry.ts';
 import { recordLocal } from './settle-local.ts';
 import { waitForEnd } from './wait.ts';
 
@@ -89,6 +91,19 @@ export async function submitSaga<Input, Output>(
   client: OrchestrationClient,
   submission: SagaSubmission<Input, Output>,
 ): Promise<Submitted<Output>> {
+  const { telemetry } = services;
+  if (!telemetry.enabled) return await submit(services, client, submission);
+  const options = { inherited: { [ATTRIBUTES.saga]: submission.sagaId } };
+  return await telemetry.span(SPANS.sagaSubmit, options, () =>
+    submit(services, client, submission),
+  );
+}
+
+async function submit<Input, Output>(
+  services: Services,
+  client: OrchestrationClient,
+  submission: SagaSubmission<Input, Output>,
+): Promise<Submitted<Output>> {
   const run: Run<Input, Output> = {
     services,
     client,
@@ -102,6 +117,11 @@ export async function submitSaga<Input, Output>(
     return answerOf(submission.saga, begun.record);
   }
   const local = await goLocally(run);
+  if (local.kind !== 'by-saga') {
+    const status = local.kind === 'done' ? 'completed' : 'compensated';
+    const view = { kind: submission.saga.kind, status, attention: false } as const;
+    tellSagaState(services.telemetry, view, 'local');
+  }
   switch (local.kind) {
     case 'done':
       return { kind: 'completed', value: local.value, replayed, local: true };

@@ -1,6 +1,8 @@
 import type { TimerFunctionOptions } from '@azure/functions';
 import { durableClientInput, orchestrationClient } from '../durable/client.ts';
 import type { Services } from '../services.ts';
+import { watchQueues } from '../storage/queue-watch.ts';
+import { tellSweep } from './saga-telemetry.ts';
 import { sweepSagas, type SweepParts } from './sweep.ts';
 
 /** The part of `app` of `@azure/functions` that is used. */
@@ -15,7 +17,9 @@ export function registerSagaSweep(app: TimerApp, services: Services, parts: Swee
     extraInputs: [durableClientInput],
     handler: async (_timer, context) => {
       const client = orchestrationClient(context);
-      await sweepSagas(services, client, { ...parts, nowMs: services.clock.nowMs() });
+      await watchQueues(services);
+      const run = { ...parts, nowMs: services.clock.nowMs() };
+      tellSweep(services.telemetry, await sweepSagas(services, client, run));
     },
   });
 }

@@ -23,6 +23,8 @@ export interface TestAppOptions {
   readonly beside?: TestApp;
   /** The app runs from its sources, and these happen in it. */
   readonly faults?: Faults;
+  /** Folder of another app to run: the product with an entry of the test's own. */
+  readonly app?: string;
 }
 
 /** The app in a local host of its own, over real shards and storage. */
@@ -69,6 +71,7 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
       port,
       dataDir,
       auth: options.auth ?? false,
+      ...(options.app === undefined ? {} : { app: options.app }),
       ...(options.faults === undefined ? {} : { app: options.faults.app }),
       onLine: (line) => output.push(line),
       settings: {

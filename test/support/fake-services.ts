@@ -1,6 +1,7 @@
 import { loadConfig } from '../../src/config.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { noopProbe } from '../../src/kernel/probe.ts';
+import { noopTelemetry } from '../../src/kernel/telemetry.ts';
 import type { Services } from '../../src/services.ts';
 import { createRecordingLogger, type RecordingLogger } from './recording-logger.ts';
 
@@ -20,6 +21,7 @@ export function createFakeServices(
     config,
     clock: systemClock,
     probe: noopProbe,
+    telemetry: noopTelemetry,
     random: () => 0.5,
     bucketMap: missing('bucketMap'),
     bucketMapStore: missing('bucketMapStore'),

@@ -8,4 +8,4 @@ import { createFaultProbe } from './probe.ts';
  */
 const folder = process.env[FOLDER_SETTING];
 if (folder === undefined) throw new Error(`${FOLDER_SETTING} is not set`);
-composeApp({ probe: createFaultProbe(folder) });
+await composeApp({ probe: createFaultProbe(folder) });
