@@ -107,7 +107,7 @@ function indexed(metadata: Metadata): IndexedFunction {
 async function invoke(
   model: ProgrammingModel,
   { metadata, handler }: { metadata: Metadata; handler: unknown },
-  { fn, triggerData, triggerMetadata }: InvocationRequest,
+  { fn, triggerData, triggerMetadata, traceParent = '' }: InvocationRequest,
 ): Promise<InvocationResult> {
   const invocationId = randomUUID();
   const invocation = await model.getInvocationModel({
@@ -120,7 +120,7 @@ async function invoke(
       functionId: fn.functionId,
       inputData: [{ name: fn.triggerName, data: triggerData }],
       triggerMetadata,
-      traceContext: { traceParent: '', traceState: '', attributes: {} },
+      traceContext: { traceParent, traceState: '', attributes: {} },
     },
   });
   const { context, inputs } = await invocation.getArguments();
