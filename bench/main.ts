@@ -1,11 +1,13 @@
 import { LocalShardsError } from '../local/shards/errors.ts';
 import { benchMove, MOVE_HELP } from './move.ts';
+import { benchTelemetry, TELEMETRY_HELP } from './telemetry.ts';
 
 const HELP = `Measures the product against the servers' own tools and limits. See bench/README.md.
 
   npm run bench -- NAME [options]
 
 ${MOVE_HELP}
+${TELEMETRY_HELP}
 Exit code: 0 measured (whatever the figures are), 2 it could not be measured.
 `;
 
@@ -14,12 +16,13 @@ async function main([name, ...args]: readonly string[]): Promise<number> {
     console.log(HELP);
     return name === undefined ? 2 : 0;
   }
-  if (name !== 'move') {
+  const bench = { move: benchMove, telemetry: benchTelemetry }[name];
+  if (bench === undefined) {
     console.error(`There is no bench "${name}". npm run bench -- --help names them.`);
     return 2;
   }
   try {
-    await benchMove(args);
+    await bench(args);
     return 0;
   } catch (error) {
     const isTold = error instanceof LocalShardsError || error instanceof TypeError;

@@ -14,6 +14,8 @@ Options
   --data DIR   folder of all data         (default .shardline)
   --reset      delete all data first
   --auth       ask for keys, as Azure does
+  --telemetry  off, console or otlp           (default off; otlp sends to OTEL_EXPORTER_OTLP_ENDPOINT,
+               or to http://localhost:4318)
   --help       this text
 `;
 
@@ -23,7 +25,10 @@ interface Options {
   readonly dataDir: string;
   readonly reset: boolean;
   readonly auth: boolean;
+  readonly telemetry: string;
 }
+
+const TELEMETRY = ['off', 'console', 'otlp'];
 
 function wholeNumber(name: string, text: string, min: number, max: number): number {
   const value = Number(text);
@@ -40,16 +45,21 @@ function readOptions(args: readonly string[]): Options | undefined {
       data: { type: 'string', default: '.shardline' },
       reset: { type: 'boolean', default: false },
       auth: { type: 'boolean', default: false },
+      telemetry: { type: 'string', default: 'off' },
       help: { type: 'boolean', default: false },
     },
   });
   if (values.help) return undefined;
+  if (!TELEMETRY.includes(values.telemetry)) {
+    throw new Error(`--telemetry takes ${TELEMETRY.join(', ')}, got "${values.telemetry}".`);
+  }
   return {
     shards: wholeNumber('shards', values.shards, 1, 64),
     port: wholeNumber('port', values.port, 0, 65_535),
     dataDir: path.resolve(values.data),
     reset: values.reset,
     auth: values.auth,
+    telemetry: values.telemetry,
   };
 }
 
@@ -69,6 +79,9 @@ async function run(options: Options): Promise<void> {
         SHARDS: JSON.stringify(stack.shards),
         AzureWebJobsStorage: stack.storageConnectionString,
         FUNCTIONS_WORKER_RUNTIME: 'node',
+        // Everything is kept: on one machine nobody looks for a tenth of a trace.
+        TELEMETRY: options.telemetry,
+        TELEMETRY_SAMPLE_PERCENT: '100',
       },
       onLine: (line) => console.log(line),
     });
