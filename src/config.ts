@@ -97,8 +97,12 @@ const settings = z.object({
   SHARD_ACQUIRE_TIMEOUT_MS: count(5_000, 10, 60_000),
   SHARD_CONNECT_TIMEOUT_MS: count(5_000, 100, 60_000),
   SHARD_STATEMENT_TIMEOUT_MS: count(15_000, 100, 300_000),
-  /** Instances that may run at once, for the connection budget. */
+  /** On-demand instances that one scaling group may have (the platform's limit is per group), for the connection budget. */
   MAX_INSTANCES: count(1, 1, 1000),
+  /** Functions that scale out on their own: on Flex all of HTTP, all of Durable, and each queue function. */
+  SCALING_GROUPS: count(1, 1, 100),
+  /** Instances beyond these: always-ready ones do not count towards the limit, and each timer runs on one of its own. */
+  EXTRA_INSTANCES: count(0, 0, 1000),
   /** Share of each server's max_connections that all instances together may use, percent. */
   CONNECTION_SHARE_PERCENT: count(80, 1, 100),
   /** Apply missing migrations on first use of a shard. Off where the deployment applies them. */

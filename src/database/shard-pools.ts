@@ -28,6 +28,8 @@ export type PoolConfig = Pick<
   | 'SHARD_CONNECT_TIMEOUT_MS'
   | 'SHARD_STATEMENT_TIMEOUT_MS'
   | 'MAX_INSTANCES'
+  | 'SCALING_GROUPS'
+  | 'EXTRA_INSTANCES'
   | 'CONNECTION_SHARE_PERCENT'
 >;
 
@@ -61,9 +63,10 @@ export function createShardPools(
   };
 }
 
-/** Connections of all instances to one shard. */
+/** Connections of all instances to one shard; the same sum as in `infra/app/budget.bicep`. */
 export function connectionsPerShard(config: PoolConfig): number {
-  return config.MAX_INSTANCES * (config.SHARD_POOL_SIZE + config.SHARD_BATCH_POOL_SIZE);
+  const instances = config.SCALING_GROUPS * config.MAX_INSTANCES + config.EXTRA_INSTANCES;
+  return instances * (config.SHARD_POOL_SIZE + config.SHARD_BATCH_POOL_SIZE);
 }
 
 function preparedPerConnection(config: PoolConfig): number {

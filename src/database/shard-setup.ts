@@ -74,6 +74,8 @@ export function connectionBudgetProblem(
   config: Pick<
     Config,
     | 'MAX_INSTANCES'
+    | 'SCALING_GROUPS'
+    | 'EXTRA_INSTANCES'
     | 'SHARD_POOL_SIZE'
     | 'SHARD_BATCH_POOL_SIZE'
     | 'SHARD_POOL_QUEUE'
@@ -87,7 +89,8 @@ export function connectionBudgetProblem(
   const allowed = Math.floor((maxConnections * config.CONNECTION_SHARE_PERCENT) / 100);
   if (wanted <= allowed) return undefined;
   return (
-    `MAX_INSTANCES × (SHARD_POOL_SIZE + SHARD_BATCH_POOL_SIZE) = ${config.MAX_INSTANCES} × ` +
+    '(SCALING_GROUPS × MAX_INSTANCES + EXTRA_INSTANCES) × (SHARD_POOL_SIZE + SHARD_BATCH_POOL_SIZE) = ' +
+    `(${config.SCALING_GROUPS} × ${config.MAX_INSTANCES} + ${config.EXTRA_INSTANCES}) × ` +
     `(${config.SHARD_POOL_SIZE} + ${config.SHARD_BATCH_POOL_SIZE}) = ${wanted} connections, but ` +
     `CONNECTION_SHARE_PERCENT = ${config.CONNECTION_SHARE_PERCENT} % of the server's max_connections = ` +
     `${maxConnections} allows ${allowed}; lower the pool sizes or instances, or raise max_connections`

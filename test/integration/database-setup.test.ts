@@ -111,7 +111,7 @@ describe('a shard is refused', () => {
   it('when all instances together would take too many connections', async () => {
     const settings = { MAX_INSTANCES: '100', SHARD_POOL_SIZE: '16', SHARD_BATCH_POOL_SIZE: '2' };
     await expect(askWith({ settings })).rejects.toMatchObject(
-      refused('100 × (16 + 2) = 1800 connections'),
+      refused('(1 × 100 + 0) × (16 + 2) = 1800 connections'),
     );
   });
 

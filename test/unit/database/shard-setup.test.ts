@@ -29,6 +29,8 @@ describe('serverVersionProblem', () => {
 
 const POOLS = {
   MAX_INSTANCES: 4,
+  SCALING_GROUPS: 1,
+  EXTRA_INSTANCES: 0,
   SHARD_POOL_SIZE: 16,
   SHARD_BATCH_POOL_SIZE: 2,
   SHARD_POOL_QUEUE: 10,
@@ -44,10 +46,16 @@ describe('connectionBudgetProblem', () => {
 
   it('shows the sum when they do not', () => {
     const problem = connectionBudgetProblem(POOLS, 89);
-    expect(problem).toContain('4 × (16 + 2) = 72 connections');
+    expect(problem).toContain('(1 × 4 + 0) × (16 + 2) = 72 connections');
     expect(problem).toContain('80 % of the server');
     expect(problem).toContain('= 89 allows 71');
   });
+});
+
+it('counts every scaling group, and the instances that are always ready', () => {
+  const scaled = { ...POOLS, SCALING_GROUPS: 4, MAX_INSTANCES: 20, EXTRA_INSTANCES: 7 };
+  expect(connectionBudgetProblem(scaled, 1958)).toBeUndefined();
+  expect(connectionBudgetProblem(scaled, 1957)).toContain('(4 × 20 + 7) × (16 + 2) = 1566');
 });
 
 describe('createShardPools', () => {
