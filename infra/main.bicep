@@ -165,7 +165,7 @@ var poolSize = shardPoolSize == 0 ? chosen.poolSize : shardPoolSize
 var batchPoolSize = shardBatchPoolSize == 0 ? chosen.batchPoolSize : shardBatchPoolSize
 var publicAccess = empty(mysqlPublicAccess) ? (chosen.private ? 'Disabled' : 'Enabled') : mysqlPublicAccess
 var adminObjectId = empty(mysqlAdminObjectId) ? principalId : mysqlAdminObjectId
-var adminType = empty(mysqlAdminObjectId) ? principalType : 'Group'
+var adminType = empty(mysqlAdminObjectId) || mysqlAdminObjectId == principalId ? principalType : 'Group'
 var useTaskScheduler = durableBackend != 'storage'
 // All HTTP functions scale together, so do all durable ones; each queue function scales alone. Timers run on one instance.
 var scalingGroups = 2 + length(functions.queues)
@@ -198,7 +198,8 @@ var shardSettings = [for i in range(0, shardCount): {
   auth: 'entra'
   ssl: 'required'
 }]
-var firewallRules = concat([
+// 0.0.0.0 lets every service of Azure knock, of other customers too; in prod the app comes by private endpoint.
+var firewallRules = concat(chosen.private ? [] : [
   {
     name: 'azure-services'
     start: '0.0.0.0'
@@ -467,7 +468,6 @@ output MYSQL_SERVER_FQDNS array = [for i in range(0, shardCount): shards[i].outp
 output MYSQL_DATABASE string = database
 output MYSQL_PUBLIC_ACCESS string = publicAccess
 output MYSQL_ADMIN_LOGIN string = mysqlAdminLogin
-output MYSQL_ADMIN_OBJECT_ID string = adminObjectId
 output MYSQL_APP_USER string = appUser
 output MYSQL_MIGRATOR_USER string = 'shardline-migrator'
 output APP_IDENTITY_NAME string = identities.outputs.appName

@@ -1,4 +1,5 @@
-// Alerts on the servers. Each row of `rules` is one alert over all shards.
+// Alerts on the servers (one per row of `rules`, over all shards), alerts on what the app reports (one per entry of
+// queries/alerts.json), and the workbook.
 
 param location string
 param tags object
@@ -72,9 +73,7 @@ resource actionGroup 'Microsoft.Insights/actionGroups@2023-01-01' = {
 resource metricAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for rule in rules: {
   name: rule.name
   location: 'global'
-  tags: union(tags, {
-    workspace: last(split(workspaceId, '/'))
-  })
+  tags: tags
   properties: {
     description: rule.description
     severity: rule.severity
@@ -106,5 +105,75 @@ resource metricAlerts 'Microsoft.Insights/metricAlerts@2018-03-01' = [for rule i
     ]
   }
 }]
+
+var logAlerts = loadJsonContent('../queries/alerts.json')
+// A query gives rows only when something is wrong.
+var queries = {
+  'order-write-success': loadTextContent('../queries/order-write-success.kql')
+  'order-write-latency': loadTextContent('../queries/order-write-latency.kql')
+  'ingestion-delay': loadTextContent('../queries/ingestion-delay.kql')
+  'queue-backlog': loadTextContent('../queries/queue-backlog.kql')
+  'poison-messages': loadTextContent('../queries/poison-messages.kql')
+  'saga-attention': loadTextContent('../queries/saga-attention.kql')
+  'shard-health': loadTextContent('../queries/shard-health.kql')
+  'circuit-open': loadTextContent('../queries/circuit-open.kql')
+  'pool-exhausted': loadTextContent('../queries/pool-exhausted.kql')
+  'move-failed': loadTextContent('../queries/move-failed.kql')
+  'maintenance-failed': loadTextContent('../queries/maintenance-failed.kql')
+}
+
+resource queryAlerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for alert in logAlerts: {
+  name: alert.name
+  location: location
+  tags: tags
+  kind: 'LogAlert'
+  properties: {
+    displayName: alert.displayName
+    description: '${alert.description} What to do: ${alert.runbook}'
+    severity: alert.severity
+    enabled: true
+    scopes: [
+      workspaceId
+    ]
+    evaluationFrequency: 'PT${alert.frequencyMinutes}M'
+    windowSize: 'PT${alert.windowMinutes}M'
+    autoMitigate: true
+    // The tables are made by the first telemetry, after this.
+    skipQueryValidation: true
+    criteria: {
+      allOf: [
+        {
+          query: queries[alert.name]
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 0
+          failingPeriods: {
+            numberOfEvaluationPeriods: 1
+            minFailingPeriodsToAlert: 1
+          }
+        }
+      ]
+    }
+    actions: {
+      actionGroups: [
+        actionGroup.id
+      ]
+    }
+  }
+}]
+
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(resourceGroup().id, 'shardline')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    category: 'workbook'
+    displayName: 'Shardline'
+    sourceId: workspaceId
+    serializedData: loadTextContent('../workbook.json')
+    version: 'Notebook/1.0'
+  }
+}
 
 output actionGroupId string = actionGroup.id

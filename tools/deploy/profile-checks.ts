@@ -38,7 +38,7 @@ const environment = z.object({
   MYSQL_SKU: z.string().default(''),
   MYSQL_MAX_CONNECTIONS: whole(0, 0, 100_000),
   MYSQL_HIGH_AVAILABILITY: z.enum(['', 'Disabled', 'SameZone', 'ZoneRedundant']).default(''),
-  MYSQL_PUBLIC_ACCESS_WANTED: z.enum(['', 'Enabled', 'Disabled']).default(''),
+  MYSQL_PUBLIC_ACCESS: z.enum(['', 'Enabled', 'Disabled']).default(''),
   MAX_INSTANCES: whole(0, 0, 1000),
   ALWAYS_READY: whole(-1, -1, 1000),
   SHARD_POOL_SIZE: whole(0, 0, 200),

@@ -50,12 +50,21 @@ export function readHostSettings(
   appDir: string,
   env: Readonly<Record<string, string | undefined>>,
 ): HostSettings {
-  const json = readJson(join(appDir, 'host.json'));
-  applyOverrides(json, env);
+  const json = readHostJson(appDir, env);
   const problems: string[] = [];
   const settings = toSettings(new Section(json, 'host.json', problems));
   if (problems.length > 0) throw new HostStartError(problems.join('\n'));
   return settings;
+}
+
+/** `host.json` of the app folder as the host sees it, with `AzureFunctionsJobHost__a__b` variables laid over it. */
+export function readHostJson(
+  appDir: string,
+  env: Readonly<Record<string, string | undefined>>,
+): Readonly<Json> {
+  const json = readJson(join(appDir, 'host.json'));
+  applyOverrides(json, env);
+  return json;
 }
 
 function readJson(file: string): Json {
