@@ -6,6 +6,7 @@ import type { PlanInput } from './plan.ts';
 const NUMBERS = {
   'orders-per-second': [1_000, 1, 10_000_000],
   'batch-percent': [90, 0, 100],
+  'queue-percent': [50, 0, 100],
   'sagas-per-second': [0, 0, 100_000],
   instances: [20, 1, MAX_INSTANCES],
   'always-ready': [2, 0, MAX_INSTANCES],
@@ -58,6 +59,7 @@ export function readPlanArguments(
     input: {
       ordersPerSecond: number('orders-per-second'),
       batchShare: number('batch-percent') / 100,
+      queueShare: number('queue-percent') / 100,
       sagasPerSecond: number('sagas-per-second'),
       instances: number('instances'),
       alwaysReady: number('always-ready'),

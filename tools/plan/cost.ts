@@ -49,7 +49,9 @@ export function monthlyCost(
   const memoryGB = input.memoryMB / 1024;
   const ready = input.alwaysReady * 3;
   const onDemand = plan.budget.instances - ready;
-  const executions = plan.queueMessagesPerSecond * seconds * BUSY;
+  const overHttp = input.ordersPerSecond * (1 - input.batchShare) * (1 - input.queueShare);
+  const messages = plan.queueMessagesPerSecond * seconds * BUSY;
+  const executions = messages + overHttp * seconds * BUSY;
   const lines: CostLine[] = [
     {
       what: `${plan.shards} MySQL servers${copies === 2 ? ' with a standby each' : ''}`,
@@ -87,7 +89,7 @@ export function monthlyCost(
     {
       what: 'queue operations',
       perMonth:
-        ((executions * OPERATIONS_PER_MESSAGE) / 1e6) * prices.storagePerMillionQueueOperations,
+        ((messages * OPERATIONS_PER_MESSAGE) / 1e6) * prices.storagePerMillionQueueOperations,
     },
   ];
   if (plan.taskSchedulerUnits > 0 && prices.taskSchedulerPerUnitMonth !== null) {

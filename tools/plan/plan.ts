@@ -7,6 +7,8 @@ export interface PlanInput {
   readonly ordersPerSecond: number;
   /** Share of the orders that come in batches or lists of up to 500; the others come one by one. */
   readonly batchShare: number;
+  /** Share of the single orders that come through the queue; the others come over HTTP. */
+  readonly queueShare: number;
   readonly sagasPerSecond: number;
   /** On-demand instances per scaling group. */
   readonly instances: number;
@@ -134,11 +136,11 @@ function coresOf(input: PlanInput, budget: Budget, problems: string[]): number {
 function durableWork(input: PlanInput, problems: string[]) {
   const batched = input.ordersPerSecond * input.batchShare;
   const queueMessagesPerSecond = Math.ceil(
-    batched / limits.ORDERS_PER_MESSAGE + (input.ordersPerSecond - batched),
+    batched / limits.ORDERS_PER_MESSAGE + (input.ordersPerSecond - batched) * input.queueShare,
   );
   if (queueMessagesPerSecond > limits.QUEUE_MESSAGES_PER_SECOND) {
     problems.push(
-      `${queueMessagesPerSecond} messages/s are more than the ${limits.QUEUE_MESSAGES_PER_SECOND} of one queue: send lists of orders, or single ones over HTTP`,
+      `${queueMessagesPerSecond} messages/s are more than the ${limits.QUEUE_MESSAGES_PER_SECOND} of one queue: send more in lists (--batch-percent), or single ones over HTTP (--queue-percent)`,
     );
   }
   const sagaActions =

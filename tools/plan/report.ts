@@ -7,6 +7,7 @@ export const HELP = `Plans the capacity of a deployment, before there is one.
 
   --orders-per-second N     at the peak                                    (1000)
   --batch-percent P         of them in batches or lists                    (90)
+  --queue-percent P         of the single orders through the queue         (50)
   --sagas-per-second N      transfers, registrations over two shards       (0)
   --instances N             on demand, of each scaling group               (20)
   --always-ready N          for HTTP, Durable and the orders queue each    (2)
@@ -47,8 +48,8 @@ export function describePlan(
       : []),
     '',
     'Assumed, not measured on Azure',
-    `  ${input.singlesPerVCore} single orders/s or ${input.batchRowsPerVCore} orders/s in batches per vCore; ${(input.batchShare * 100).toFixed(0)} % of the orders in batches`,
-    '  buckets spread evenly; every order goes through the queue; chunks of 2000 orders, lists of 500',
+    `  ${input.singlesPerVCore} single orders/s or ${input.batchRowsPerVCore} orders/s in batches per vCore; ${(input.batchShare * 100).toFixed(0)} % of the orders in batches, ${(input.queueShare * 100).toFixed(0)} % of the others through the queue`,
+    '  buckets spread evenly; batches come as lists of 500, chunks are of 2000 orders',
     `  ${input.activitiesPerSaga} activities per saga, one after the other`,
     `  ${money.prices.note}`,
     ...(plan.problems.length > 0
