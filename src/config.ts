@@ -74,6 +74,29 @@ function flag(fallback: boolean) {
     .default(fallback);
 }
 
+/** Patterns of tables, separated by commas; the policy of maintenance reads them (`maintenance/patterns.ts`). */
+function tablePatterns(fallback: string) {
+  return z
+    .string()
+    .max(4_000)
+    .regex(
+      /^\s*([\w$*?-]+(\.[\w$*?-]+)?(:(analyze|histogram|rebuild))?\s*(,\s*|$))*$/,
+      'patterns [schema.]table[:analyze|histogram|rebuild], separated by commas, are expected; * and ? stand for any characters and any one',
+    )
+    .default(fallback);
+}
+
+function columnList(fallback: string) {
+  return z
+    .string()
+    .max(4_000)
+    .regex(
+      /^\s*([\w$]+\.[\w$]+\s*(,\s*|$))*$/,
+      'columns table.column, separated by commas, are expected',
+    )
+    .default(fallback);
+}
+
 const settings = z.object({
   SHARDS: shardsText,
   AzureWebJobsStorage: z.string().min(1).optional(),
@@ -87,6 +110,54 @@ const settings = z.object({
    */
   AZURE_CLIENT_ID: z.string().min(1).optional(),
   MAINTENANCE_SCHEDULE: z.string().default('0 0 2 * * *'),
+  /** Which tables are maintained: patterns `[schema.]table[:action]`, or `registered` for those this build knows. */
+  MAINTENANCE_INCLUDE: tablePatterns('registered'),
+  /** Stronger than MAINTENANCE_INCLUDE. */
+  MAINTENANCE_EXCLUDE: tablePatterns(''),
+  /** Columns that get a histogram (MySQL): none by default, as all look-ups go through indexes (FACTS-mysql 6). */
+  MAINTENANCE_HISTOGRAMS: columnList(''),
+  /** ANALYZE from this share of changed rows, percent: what InnoDB itself takes as the limit. */
+  MAINTENANCE_ANALYZE_PERCENT: count(10, 1, 100),
+  /** Fewer changed rows mislead no plan. */
+  MAINTENANCE_ANALYZE_MIN_ROWS: count(500, 1, 1_000_000_000),
+  /** ANALYZE of what has changed at all, at this age of the statistics. */
+  MAINTENANCE_ANALYZE_MAX_AGE_HOURS: count(30 * 24, 1, 10 * 365 * 24),
+  MAINTENANCE_HISTOGRAM_MAX_AGE_HOURS: count(7 * 24, 1, 10 * 365 * 24),
+  /** Rebuild from this share of wasted pages: below, tables that grow refill them by themselves. */
+  MAINTENANCE_REBUILD_WASTE_PERCENT: count(40, 5, 95),
+  /** Already from this share, where it is at least MAINTENANCE_REBUILD_WASTED_MB. */
+  MAINTENANCE_REBUILD_MEDIUM_PERCENT: count(25, 5, 95),
+  MAINTENANCE_REBUILD_WASTED_MB: count(1_024, 1, 1_000_000),
+  /** Smaller tables are not rebuilt: they fit into memory with all their waste. */
+  MAINTENANCE_REBUILD_MIN_MB: count(64, 0, 1_000_000),
+  /** Between two rebuilds of a table: one that is wasted again at once is not cured by them. */
+  MAINTENANCE_REBUILD_PAUSE_HOURS: count(7 * 24, 0, 10 * 365 * 24),
+  /** Tables of a shard looked at in detail, largest first: some ten milliseconds per hundred. */
+  MAINTENANCE_MAX_TABLES: count(500, 20, 5_000),
+  /** How long a unit waits for another's run on the same database; 0: it is skipped. */
+  MAINTENANCE_LOCK_WAIT_MS: count(0, 0, 600_000),
+  /** No rebuild while a transaction is older than this: it may hold the table, and everybody would queue behind it. */
+  MAINTENANCE_LONG_TRANSACTION_SECONDS: count(20, 1, 86_400),
+  /** The server's lock_wait_timeout of a unit, which is also how long all others wait behind it at most (FACTS-mysql 6). */
+  MAINTENANCE_METADATA_WAIT_SECONDS: count(1, 1, 30),
+  /** A statement that makes others wait for longer is ended. */
+  MAINTENANCE_MAX_BLOCK_MS: count(3_000, 100, 600_000),
+  /** No statement runs for longer, whatever the window. */
+  MAINTENANCE_STATEMENT_MAX_MS: count(2 * 3_600_000, 1_000, 12 * 3_600_000),
+  /** Nothing heavy on a replica that is further behind. */
+  MAINTENANCE_MAX_LAG_SECONDS: count(30, 0, 86_400),
+  /** Nothing begins while the shard is busier than this; the reasons are those of REBALANCE_MAX_…. */
+  MAINTENANCE_MAX_THREADS_RUNNING: count(40, 1, 10_000),
+  MAINTENANCE_MAX_PROBE_MS: count(250, 1, 60_000),
+  MAINTENANCE_MAX_HISTORY: count(1_000_000, 1_000, 1_000_000_000),
+  /** A move that has written nothing for this long is paused, and in nobody's way. */
+  MAINTENANCE_MOVE_QUIET_MS: count(10 * 60_000, 1_000, 24 * 3_600_000),
+  /** Storage of each server; 0: unknown. No server tells it by SQL. */
+  MAINTENANCE_STORAGE_MB: count(0, 0, 1_000_000_000),
+  /** Without it, a table up to this size is rebuilt all the same; 0: none. */
+  MAINTENANCE_UNKNOWN_DISK_MAX_MB: count(1_024, 0, 1_000_000),
+  /** Forecasts look at the last runs; people at last season's. */
+  MAINTENANCE_LOG_RETENTION_HOURS: count(90 * 24, 1, 10 * 365 * 24),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   /** Connections per shard for single rows and point reads: group commit still gained at 16 (FACTS-mysql 2b). */
   SHARD_POOL_SIZE: count(16, 1, 200),

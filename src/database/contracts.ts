@@ -52,6 +52,19 @@ export interface Shard extends SqlRunner {
   literal(value: SqlValue): string;
 }
 
+/** One connection throughout, outside a transaction unless `command` starts one. */
+export interface Session extends SqlRunner {
+  /** Runs what cannot be prepared or returns nothing of interest: SET, START TRANSACTION, DDL. */
+  command(text: string, limitMs?: number): Promise<void>;
+  /**
+   * As {@link command}, for statements that answer with rows (ANALYZE, CHECK). When `limitMs` passes, the connection is
+   * destroyed and the server may go on with the statement.
+   */
+  report(text: string, limitMs?: number): Promise<readonly SqlRow[]>;
+  /** Closes the connection afterwards instead of giving it back: its session was changed. */
+  discard(): void;
+}
+
 export type OwnershipState = 'owned' | 'fenced' | 'receiving' | 'gone';
 
 /** The shard does not own the bucket now. `absent`: it has no row for it. */
@@ -85,6 +98,16 @@ export interface ShardedDatabase {
   ): Promise<T>;
   /** Runs `run` on one shard whatever it owns, with the same treatment of transient failures. For aggregates and operations. */
   onShard<T>(shard: ShardId, run: (shard: Shard) => Promise<T>, options: CallOptions): Promise<T>;
+  /**
+   * Runs `use` once on one connection, which is closed afterwards: for work that needs the same session throughout (a named
+   * lock, a long statement). It counts against the pool. Nothing is tried again; throws as `onShard` does when the shard
+   * cannot be used, and `DatabaseError` of the statements. The deadline holds for statements without a limit of their own.
+   */
+  onSession<T>(
+    shard: ShardId,
+    use: (session: Session) => Promise<T>,
+    options: CallOptions,
+  ): Promise<T>;
   /** Route of a bucket by the cached map (loads it on first use). */
   route(bucket: BucketId): Promise<Route>;
   /** Ids of all configured shards, ascending. */

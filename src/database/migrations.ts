@@ -6,7 +6,7 @@ import { DatabaseError } from './database-error.ts';
 import type { Migration } from './migration-files.ts';
 import { driverErrorFields } from './mysql-errors.ts';
 import { sqlNow } from './ownership.ts';
-import type { Session } from './shard.ts';
+import type { Session } from './contracts.ts';
 import {
   ADD_COMPATIBILITY_TO_LOG,
   BEGIN_MIGRATION,

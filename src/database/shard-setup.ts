@@ -5,13 +5,13 @@ import type { ShardId } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { bucketsOf } from '../sharding/bucket-map.ts';
 import type { BucketMap } from '../sharding/bucket-map.ts';
-import type { SqlRow } from './contracts.ts';
+import type { Session, SqlRow } from './contracts.ts';
 import { isFailure } from './database-error.ts';
 import type { Migration } from './migration-files.ts';
 import { migrate } from './migrations.ts';
 import { sqlNow } from './ownership.ts';
 import { withSession } from './shard.ts';
-import type { Session, ShardContext } from './shard.ts';
+import type { ShardContext } from './shard.ts';
 import { connectionsPerShard } from './shard-pools.ts';
 import { INSERT_IDENTITY, READ_IDENTITY, READ_SERVER, SEED_OWNERSHIP } from './statements.ts';
 

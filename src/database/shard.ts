@@ -5,6 +5,7 @@ import type { ConnectionPool } from './connection-pool.ts';
 import type { DriverConnection, Protocol } from './connection.ts';
 import type {
   PacketResult,
+  Session,
   Shard,
   SqlRow,
   SqlRunner,
@@ -65,14 +66,6 @@ export function sqlLiteral(value: SqlValue): string {
   return escape(value, false, 'Z');
 }
 
-/** One connection throughout, outside a transaction unless `command` starts one. */
-export interface Session extends SqlRunner {
-  /** Runs what cannot be prepared or returns nothing of interest: SET, START TRANSACTION, DDL. */
-  command(text: string, limitMs?: number): Promise<void>;
-  /** Closes the connection afterwards instead of giving it back: its session was changed. */
-  discard(): void;
-}
-
 /** Runs on one connection; for set-up work that needs the same session throughout (GET_LOCK). */
 export function withSession<T>(
   context: ShardContext,
@@ -85,6 +78,8 @@ export function withSession<T>(
       command: async (text, limitMs) => {
         await connection.run('text', text, [], limitMs ?? statementLimit(context));
       },
+      report: async (text, limitMs) =>
+        rowsOf(await connection.run('text', text, [], limitMs ?? statementLimit(context))),
       discard: () => {
         discarded = true;
       },

@@ -9,12 +9,19 @@ import { ATTRIBUTES, SPANS } from '../kernel/telemetry-names.ts';
 import { routeBucket } from '../sharding/router.ts';
 import type { Route } from '../sharding/router.ts';
 import type { BucketMapSource } from '../storage/contracts.ts';
-import type { Attempt, CallOptions, Shard, ShardedDatabase, ShardStatus } from './contracts.ts';
+import type {
+  Attempt,
+  CallOptions,
+  Session,
+  Shard,
+  ShardedDatabase,
+  ShardStatus,
+} from './contracts.ts';
 import type { TokenSource } from './entra-tokens.ts';
 import { guardedCall } from './guarded-call.ts';
 import { mendBucket } from './mend-bucket.ts';
 import { callOwner, type OwnerCallWatcher } from './owner-call.ts';
-import { createShard } from './shard.ts';
+import { createShard, withSession } from './shard.ts';
 import { inspectShard } from './shard-status.ts';
 import { createShardUnit } from './shard-unit.ts';
 import type { ShardUnit } from './shard-unit.ts';
@@ -129,6 +136,21 @@ class Database implements ShardedDatabase {
     options: CallOptions,
   ): Promise<T> {
     return this.#guarded(this.#unit(shard), this.#deadlineIn(options.deadlineMs), run);
+  }
+
+  async onSession<T>(
+    shard: ShardId,
+    use: (session: Session) => Promise<T>,
+    options: CallOptions,
+  ): Promise<T> {
+    const unit = this.#unit(shard);
+    const deadlineAtMs = this.#deadlineIn(options.deadlineMs);
+    // Under the breaker and its retries; what follows is not to be repeated.
+    await this.#guarded(unit, deadlineAtMs, () => Promise.resolve());
+    return withSession(unit.contextUntil(deadlineAtMs), async (session) => {
+      session.discard();
+      return use(session);
+    });
   }
 
   async route(bucket: BucketId): Promise<Route> {

@@ -112,3 +112,12 @@ export function readEstimatedRows(tables: number): string {
   const names = Array.from({ length: tables }, () => '?').join(', ');
   return `SELECT TABLE_NAME AS name, TABLE_ROWS AS estimate FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE() AND TABLE_NAME IN (${names})`;
 }
+
+/** Statements that run at the moment: `Value`. */
+export const READ_THREADS_RUNNING = "SHOW GLOBAL STATUS LIKE 'Threads_running'";
+/** MariaDB; gives no row on MySQL: `Value`. */
+export const READ_HISTORY_STATUS = "SHOW GLOBAL STATUS LIKE 'Innodb_history_list_length'";
+/** MySQL; needs the privilege PROCESS: `Value`. */
+export const READ_HISTORY_METRIC =
+  "SELECT `COUNT` AS Value FROM information_schema.INNODB_METRICS WHERE NAME = 'trx_rseg_history_len'";
+export const PROBE = 'SELECT 1 AS one';

@@ -39,7 +39,12 @@ export type ProbePoint =
   | 'rebalancing.afterCancelLift'
   | 'rebalancing.afterCancelChunk'
   | 'rebalancing.afterPurgeChunk'
-  | 'rebalancing.afterClaim';
+  | 'rebalancing.afterClaim'
+  | 'maintenance.beforeLock'
+  | 'maintenance.afterLogRow'
+  | 'maintenance.duringStatement'
+  | 'maintenance.afterStatement'
+  | 'maintenance.afterLogClose';
 
 export interface Probe {
   /**

@@ -39,12 +39,3 @@ export function bucketsWithRows(buckets: readonly number[]): string {
     ' UNION ',
   );
 }
-
-/** Statements that run at the moment: `Value`. */
-export const READ_THREADS_RUNNING = "SHOW GLOBAL STATUS LIKE 'Threads_running'";
-/** MariaDB; gives no row on MySQL: `Value`. */
-export const READ_HISTORY_STATUS = "SHOW GLOBAL STATUS LIKE 'Innodb_history_list_length'";
-/** MySQL; needs the privilege PROCESS: `Value`. */
-export const READ_HISTORY_METRIC =
-  "SELECT `COUNT` AS Value FROM information_schema.INNODB_METRICS WHERE NAME = 'trx_rseg_history_len'";
-export const PROBE = 'SELECT 1 AS one';

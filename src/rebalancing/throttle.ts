@@ -1,41 +1,9 @@
-import type { Shard } from '../database/contracts.ts';
-import { isRetryable, RetryableError } from '../kernel/errors.ts';
+import { overload, readLoad } from '../database/shard-load.ts';
+import type { LoadLimits } from '../database/shard-load.ts';
+import { RetryableError } from '../kernel/errors.ts';
 import type { ShardId } from '../kernel/ids.ts';
 import type { Services } from '../services.ts';
 import type { Throttled } from './run-model.ts';
-import {
-  PROBE,
-  READ_HISTORY_METRIC,
-  READ_HISTORY_STATUS,
-  READ_THREADS_RUNNING,
-} from './size-statements.ts';
-
-/** How busy a shard is; null: the server does not say. */
-export interface ShardLoad {
-  readonly threadsRunning: number | null;
-  readonly probeMs: number;
-  readonly history: number | null;
-}
-
-export interface LoadLimits {
-  readonly threadsRunning: number;
-  readonly probeMs: number;
-  readonly history: number;
-}
-
-/** Why moves should pause, in words, or undefined. Pure. */
-export function overload(load: ShardLoad, limits: LoadLimits): string | undefined {
-  if (load.threadsRunning !== null && load.threadsRunning > limits.threadsRunning) {
-    return `${load.threadsRunning} statements run at once (REBALANCE_MAX_THREADS_RUNNING ${limits.threadsRunning})`;
-  }
-  if (load.probeMs > limits.probeMs) {
-    return `SELECT 1 took ${Math.round(load.probeMs)} ms (REBALANCE_MAX_PROBE_MS ${limits.probeMs})`;
-  }
-  if (load.history !== null && load.history > limits.history) {
-    return `${load.history} old row versions wait for the server's purge (REBALANCE_MAX_HISTORY ${limits.history})`;
-  }
-  return undefined;
-}
 
 /** Thrown by a throttle whose shard stays under load: the work is to be put off. */
 export class ThrottledError extends RetryableError {
@@ -76,7 +44,7 @@ export function createThrottle(
       const load = await services.database.onShard(shard, (on) => readLoad(on, clock), {
         deadlineMs: DEADLINE_MS,
       });
-      const reason = overload(load, limits);
+      const reason = overload(load, limits, 'REBALANCE');
       if (reason !== undefined) return { shard, reason };
     }
     return undefined;
@@ -92,31 +60,4 @@ export function createThrottle(
     }
     freshUntilMs = clock.monotonicMs() + FRESH_MS;
   };
-}
-
-/** Reads the load of a shard. */
-export async function readLoad(
-  shard: Shard,
-  clock: Pick<Services['clock'], 'monotonicMs'>,
-): Promise<ShardLoad> {
-  const startedMs = clock.monotonicMs();
-  await shard.query(PROBE, []);
-  const probeMs = clock.monotonicMs() - startedMs;
-  return {
-    probeMs,
-    threadsRunning: await readNumber(shard, READ_THREADS_RUNNING),
-    history:
-      (await readNumber(shard, READ_HISTORY_STATUS)) ??
-      (await readNumber(shard, READ_HISTORY_METRIC)),
-  };
-}
-
-async function readNumber(shard: Shard, text: string): Promise<number | null> {
-  try {
-    const [row] = await shard.query(text, []);
-    return row === undefined ? null : Number(row['Value']);
-  } catch (error) {
-    if (isRetryable(error)) throw error;
-    return null;
-  }
 }

@@ -1,10 +1,10 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { SqlRow } from '../../src/database/contracts.ts';
+import type { Session, SqlRow } from '../../src/database/contracts.ts';
 import { parseMigration } from '../../src/database/migration-files.ts';
 import type { Migration } from '../../src/database/migration-files.ts';
 import { migrate } from '../../src/database/migrations.ts';
 import { withSession } from '../../src/database/shard.ts';
-import type { Session, ShardContext } from '../../src/database/shard.ts';
+import type { ShardContext } from '../../src/database/shard.ts';
 import { createShardPools } from '../../src/database/shard-pools.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import type { ShardId } from '../../src/kernel/ids.ts';
@@ -114,6 +114,7 @@ function dyingSession(session: Session, at: number, moment: 'before' | 'after'):
     select: (text, values) => mayDie(() => session.select(text, values)),
     query: (text, values) => mayDie(() => session.query(text, values)),
     command: (text, limitMs) => mayDie(() => session.command(text, limitMs)),
+    report: (text, limitMs) => mayDie(() => session.report(text, limitMs)),
     discard: () => session.discard(),
   };
 }

@@ -152,6 +152,7 @@ describe('many at once', () => {
     const wrong: typeof database = {
       onOwner: (...call) => database.onOwner(...call),
       onShard: (...call) => database.onShard(...call),
+      onSession: (...call) => database.onSession(...call),
       route: async (bucket) => {
         const route = await database.route(bucket);
         return bucket === input.second

@@ -174,6 +174,7 @@ describe('one request', () => {
         return database.onOwner(bucket, attempt, options);
       },
       onShard: (...call) => database.onShard(...call),
+      onSession: (...call) => database.onSession(...call),
       route: (bucket) => database.route(bucket),
       shardIds: () => database.shardIds(),
       inspect: (shard) => database.inspect(shard),

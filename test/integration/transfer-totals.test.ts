@@ -80,6 +80,7 @@ function bound(database: ShardedDatabase): ShardedDatabase {
   return {
     onOwner: (...args) => database.onOwner(...args),
     onShard: (...args) => database.onShard(...args),
+    onSession: (...args) => database.onSession(...args),
     route: (bucket) => database.route(bucket),
     shardIds: () => database.shardIds(),
     inspect: (shard) => database.inspect(shard),

@@ -172,6 +172,7 @@ export function createDyingProcess(
   const mortalDatabase: ShardedDatabase = {
     onOwner: (...call) => mortal(() => database.onOwner(...call)),
     onShard: (...call) => mortal(() => database.onShard(...call)),
+    onSession: (...call) => mortal(() => database.onSession(...call)),
     route: (bucket) => database.route(bucket),
     shardIds: () => database.shardIds(),
     inspect: (shard) => database.inspect(shard),

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { BucketId } from '../../../src/kernel/ids.ts';
 import type { ShardId } from '../../../src/kernel/ids.ts';
 import { judgeTarget, problemsOf } from '../../../src/rebalancing/preflight.ts';
-import { overload } from '../../../src/rebalancing/throttle.ts';
+import { overload } from '../../../src/database/shard-load.ts';
 
 const LIMITS = { threadsRunning: 40, probeMs: 100, history: 1_000 };
 const CALM = { threadsRunning: 2, probeMs: 1, history: 10 };
@@ -13,12 +13,16 @@ describe('the load of a shard', () => {
     ['latency', { probeMs: 101 }, 'SELECT 1 took 101 ms'],
     ['history', { history: 1_001 }, '1001 old row versions'],
   ])('is too high by %s', (_, more, reason) => {
-    expect(overload({ ...CALM, ...more }, LIMITS)).toContain(reason);
+    expect(overload({ ...CALM, ...more }, LIMITS, 'REBALANCE')).toContain(reason);
   });
 
   test('is fine at the limits, and where the server does not say', () => {
-    expect(overload({ threadsRunning: 40, probeMs: 100, history: 1_000 }, LIMITS)).toBeUndefined();
-    expect(overload({ threadsRunning: null, probeMs: 1, history: null }, LIMITS)).toBeUndefined();
+    expect(
+      overload({ threadsRunning: 40, probeMs: 100, history: 1_000 }, LIMITS, 'REBALANCE'),
+    ).toBeUndefined();
+    expect(
+      overload({ threadsRunning: null, probeMs: 1, history: null }, LIMITS, 'REBALANCE'),
+    ).toBeUndefined();
   });
 });
 
