@@ -1,20 +1,19 @@
 import { hash } from 'node:crypto';
-import type { Session, Shard } from '../database/contracts.ts';
+import type { Session } from '../database/contracts.ts';
 import { FREE_NAMED_LOCK, TAKE_NAMED_LOCK } from '../database/statements.ts';
 import { AppError, BugError } from '../kernel/errors.ts';
 import { errorFields } from '../kernel/logger.ts';
-import type { Services } from '../services.ts';
 import { abandonStale, beginLog } from './command-log.ts';
-import { readFigures, summarize } from './figures.ts';
+import { summarize } from './figures.ts';
 import { checkGuards, freeSpaceBySettings, obstacleOf } from './guards.ts';
 import type { FreeSpaceSource, Obstacle } from './guards.ts';
 import type { Decision, TableFigures, UnitOutcome, UnitRequest, Work } from './model.ts';
-import { decide, policyOf } from './policy.ts';
+import { policyOf } from './policy.ts';
 import type { Policy } from './policy.ts';
-import { runWork } from './unit-work.ts';
+import { lookAgain, onShard, outcomeOf, settle, subjectOf, timeLeftMs } from './unit-context.ts';
+import type { Unit, UnitEnd, UnitServices } from './unit-context.ts';
 import { READ_READ_ONLY, READ_SESSION_ID, unitSession } from './unit-statements.ts';
-
-export type UnitServices = Pick<Services, 'database' | 'clock' | 'config' | 'logger' | 'probe'>;
+import { runWork } from './unit-work.ts';
 
 export interface UnitTools {
   /** Default: {@link freeSpaceBySettings}. */
@@ -23,20 +22,8 @@ export interface UnitTools {
   readonly policy?: Policy;
 }
 
-/** What one unit carries along. */
-export interface Unit {
-  readonly services: UnitServices;
-  readonly request: UnitRequest;
-  readonly policy: Policy;
-  readonly freeBytes: FreeSpaceSource;
-  readonly startedAtMs: number;
-  readonly startedMonotonicMs: number;
-  readonly notes: string[];
-}
-
 /** A chunk of the wait for the lock: shorter than any time limit of a session. */
 const LOCK_CHUNK_SECONDS = 2;
-const CALL_DEADLINE_MS = 10_000;
 /** Looks and the log around the statement. */
 const AROUND_MS = 120_000;
 /** A window that ends sooner is over. */
@@ -92,16 +79,6 @@ export async function runUnit(
   }
   logger.log('info', 'maintenance.unit_ended', { ...outcome, notes: outcome.notes.length });
   return outcome;
-}
-
-/** Names a unit to probes. */
-export function subjectOf(request: Pick<UnitRequest, 'shard' | 'table'>): string {
-  return `${request.shard}/${request.table}`;
-}
-
-/** One call to the unit's shard, beside its session. */
-export function onShard<T>(unit: Unit, run: (shard: Shard) => Promise<T>): Promise<T> {
-  return unit.services.database.onShard(unit.request.shard, run, { deadlineMs: CALL_DEADLINE_MS });
 }
 
 async function withLock(unit: Unit, session: Session, lockWaitMs: number): Promise<UnitOutcome> {
@@ -170,32 +147,6 @@ async function underLock(unit: Unit, session: Session): Promise<UnitOutcome> {
   return await runWork(unit, { session, sessionId, figures, decision: { ...decision, action } });
 }
 
-/** Fresh figures of the unit's table; undefined when it is gone. */
-export async function lookAgain(unit: Unit): Promise<TableFigures | undefined> {
-  const found = await onShard(unit, (shard) =>
-    readFigures(shard, [unit.request.table], unit.policy),
-  );
-  for (const note of found.notes) if (!unit.notes.includes(note)) unit.notes.push(note);
-  return found.tables[0];
-}
-
-const RANK: Readonly<Record<Work, number>> = { analyze: 1, histogram: 2, rebuild: 3 };
-
-/** What is done: of the plan and of the decision by fresh figures the lesser. A forced plan stands, within the patterns. */
-export function settle(
-  unit: Pick<Unit, 'request' | 'policy' | 'services'>,
-  figures: TableFigures,
-): Decision {
-  const { request, policy, services } = unit;
-  const planned = request.decision;
-  const fresh = decide(figures, policy, services.clock.nowMs(), { force: request.force });
-  if (planned.action === 'none' || fresh.action === 'none') {
-    return fresh.action === 'none' ? fresh : { ...planned, action: 'none' };
-  }
-  if (request.force) return planned;
-  return RANK[planned.action] <= RANK[fresh.action] ? planned : fresh;
-}
-
 async function findObstacle(
   unit: Unit,
   figures: TableFigures,
@@ -219,14 +170,6 @@ async function findObstacle(
   return verdict.obstacle;
 }
 
-/** Until the window or the policy ends a statement. */
-export function timeLeftMs(unit: Unit): number {
-  const { config, clock } = unit.services;
-  const { untilMs } = unit.request;
-  const untilWindow = untilMs === null ? Number.POSITIVE_INFINITY : untilMs - clock.nowMs();
-  return Math.min(config.MAINTENANCE_STATEMENT_MAX_MS, untilWindow);
-}
-
 async function skip(
   unit: Unit,
   obstacle: Obstacle,
@@ -246,10 +189,8 @@ async function unneeded(
   return await logged(unit, { ...end, action: unit.request.decision.action }, figures);
 }
 
-type End = Pick<UnitOutcome, 'status' | 'code' | 'reason'> & Partial<UnitOutcome>;
-
 /** Writes a row for a unit that ran no statement. */
-async function logged(unit: Unit, end: End, figures?: TableFigures): Promise<UnitOutcome> {
+async function logged(unit: Unit, end: UnitEnd, figures?: TableFigures): Promise<UnitOutcome> {
   const { request, startedAtMs, services } = unit;
   const before = figures === undefined ? null : summarize(figures);
   const logId = await onShard(unit, (shard) =>
@@ -267,35 +208,4 @@ async function logged(unit: Unit, end: End, figures?: TableFigures): Promise<Uni
     }),
   );
   return outcomeOf(unit, { ...end, before, logId });
-}
-
-/** Whether the next night may find it otherwise, without anybody changing something. */
-const NOT_AGAIN: ReadonlySet<UnitOutcome['code']> = new Set([
-  'done',
-  'unneeded',
-  'not-supported',
-  'not-permitted',
-  'table-gone',
-  'disk-space-unknown',
-]);
-
-/** The outcome, with what is the same for all of a unit's. */
-export function outcomeOf(unit: Unit, end: End): UnitOutcome {
-  const { request, services } = unit;
-  return {
-    shard: request.shard,
-    table: request.table,
-    action: request.decision.action,
-    retry: !NOT_AGAIN.has(end.code),
-    before: null,
-    after: null,
-    startedAtMs: unit.startedAtMs,
-    durationMs: Math.round(services.clock.monotonicMs() - unit.startedMonotonicMs),
-    statementMs: null,
-    blockedOthersMs: 0,
-    logId: null,
-    ...end,
-    reason: end.reason.slice(0, 1_000),
-    notes: unit.notes.slice(0, 16).map((note) => note.slice(0, 1_000)),
-  };
 }

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SqlRow } from '../../src/database/contracts.ts';
 import type { ShardId } from '../../src/kernel/ids.ts';
+import { REGISTERED_TABLES } from '../../src/maintenance/registry.ts';
 import { SHARDED_TABLES } from '../../src/sharding/sharded-tables.ts';
 import { createTestDatabases } from '../support/cluster.ts';
 import type { TestDatabases } from '../support/cluster.ts';
@@ -52,6 +53,14 @@ describe('the schema and the registry of sharded tables', () => {
       .map((row) => String(row['name']))
       .filter((name) => name !== 'bucket_ownership' && name !== 'bucket_moves');
     expect(inSchema.toSorted()).toEqual(SHARDED_TABLES.map((table) => table.name).toSorted());
+  });
+
+  it('maintenance knows every table', async () => {
+    const rows = await onFirst(
+      'SELECT TABLE_NAME AS name FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()',
+    );
+    const inSchema = rows.map((row) => String(row['name']));
+    expect(inSchema.toSorted()).toEqual(REGISTERED_TABLES.toSorted());
   });
 
   it.each(SHARDED_TABLES)('agree on $name', async (table) => {
