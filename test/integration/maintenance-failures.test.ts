@@ -78,7 +78,7 @@ describe('a process that dies', () => {
   ] as const;
 
   it.each(points)('at %s leaves a complete log once the unit is repeated', async (point) => {
-    const table = await world.table('crash', 40_000);
+    const table = await world.table('crash', 25_000);
     await world.sql('DELETE FROM maintenance_log');
     await world.sql('DELETE FROM maintenance_tables');
     await world.inspect(table);
