@@ -185,7 +185,10 @@ function figuresOf(
       column,
       updatedAtMs: readings.histograms.get(`${table}.${column}`) ?? null,
     })),
-    unknown: [],
+    unknown:
+      statistics === undefined
+        ? ['it has no row in mysql.innodb_table_stats, or the row may not be read']
+        : [],
   };
 }
 

@@ -45,7 +45,6 @@ export const histogramFiguresSchema = z.strictObject({
   /** Null: it has none. */
   updatedAtMs: instant.nullable(),
 });
-export type HistogramFigures = z.infer<typeof histogramFiguresSchema>;
 
 /** One table of a shard, read fresh. A figure that the server does not tell is null, and `unknown` says why. */
 export const tableFiguresSchema = z.strictObject({

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { readDurations } from '../../src/maintenance/command-log.ts';
+import { adviseShard } from '../../src/maintenance/advice.ts';
+import { purgeLog, readDurations } from '../../src/maintenance/command-log.ts';
 import { inspectShard } from '../../src/maintenance/inspect.ts';
 import { unitOutcomeSchema } from '../../src/maintenance/model.ts';
 import { maintenanceLock } from '../../src/maintenance/unit.ts';
@@ -80,13 +81,14 @@ describe('a table that needs it', () => {
     const settings = { MAINTENANCE_HISTOGRAMS: `${table}.a` };
     const other = createMaintenanceWorld(databases, { settings });
     const { decision } = await other.inspect(table);
-    if (databases.engine === 'mysql') {
-      expect(decision).toMatchObject({ action: 'histogram', columns: ['a'] });
-      expect(await other.unit(table)).toMatchObject({ status: 'done', action: 'histogram' });
-      expect((await other.inspect(table)).decision.action).toBe('none');
-    } else {
-      expect(decision).toMatchObject({ action: 'none', code: 'no-histograms' });
-    }
+    const isMysql = databases.engine === 'mysql';
+    expect(decision).toMatchObject(
+      isMysql
+        ? { action: 'histogram', columns: ['a'] }
+        : { action: 'none', code: 'no-histograms', columns: [] },
+    );
+    expect(await other.unit(table)).toMatchObject({ status: isMysql ? 'done' : 'unneeded' });
+    expect((await other.inspect(table)).decision.action).toBe('none');
     await other.services.close();
   });
 });
@@ -175,6 +177,31 @@ describe('what is in the way', () => {
     await other.query('SELECT RELEASE_LOCK(?)', [lock]);
     expect(await waiting).toMatchObject({ status: 'done' });
     await other.end();
+  });
+});
+
+describe('the log and the advice', () => {
+  it('keep rows for their time, and drop older ones', async () => {
+    const table = await world.table('kept', 100);
+    await world.unit(table, { decision: planned('analyze'), force: true });
+    await world.unit(table, { decision: planned('analyze'), force: true });
+    await world.sql(
+      "UPDATE maintenance_log SET started_at = '2020-01-01' WHERE table_name = ? ORDER BY log_id LIMIT 1",
+      [table],
+    );
+    expect(await purgeLog(world.services, SHARD)).toEqual({ rows: 1, more: false });
+    expect(await world.log(table)).toHaveLength(1);
+  });
+
+  it('name what a person should look at, and nothing about a fresh schema of ours', async () => {
+    await world.sql('CREATE TABLE t_odd (a INT NOT NULL, b INT, KEY only_a (a), KEY pair (a, b))');
+    const { advice, notes } = await adviseShard(world.services, SHARD);
+    const found = advice.map((remark) => `${remark.kind} ${remark.table} ${remark.index}`);
+    expect(found).toContain('no-primary-key t_odd null');
+    expect(found).toContain('not-registered t_odd null');
+    expect(found).toContain('redundant-index t_odd only_a');
+    expect(found.filter((remark) => !/ (t_|many_)/.test(remark))).toEqual([]);
+    expect(notes.join()).toMatch(/up for \d+ hours/);
   });
 });
 

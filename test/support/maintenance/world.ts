@@ -33,7 +33,7 @@ export interface MaintenanceWorld {
   readonly services: UnitServices & { close(): Promise<void> };
   /** Makes `t_<name>` with that many rows and says how it is called. Statistics are not recalculated behind the test's back. */
   table(name: string, rows: number): Promise<string>;
-  sql(text: string, values?: readonly unknown[]): Promise<Record<string, unknown>[]>;
+  readonly sql: (text: string, values?: readonly unknown[]) => Promise<Record<string, unknown>[]>;
   /** A connection of somebody else. */
   connect(): Promise<Connection>;
   inspect(table: string): Promise<InspectedTable>;
