@@ -88,10 +88,17 @@ export interface FenceChange {
  * because later writers of the bucket queue behind the waiting fencer (FACTS-mysql 1): on `contention` sleep a little
  * and try again, which `ShardedDatabase.onShard` does.
  */
-export function fenceBucket(shard: Shard, change: FenceChange): Promise<boolean> {
-  const { token = null, holdMs, nowMs, bucket, epoch } = change;
+export function fenceBucket(
+  shard: Shard,
+  change: FenceChange & {
+    /** Called right before the statement is sent that writers may have to wait for: none waits before. */
+    readonly onSend?: () => void;
+  },
+): Promise<boolean> {
+  const { token = null, holdMs, nowMs, bucket, epoch, onSend } = change;
   const holdMicroseconds = holdMs === undefined ? null : Math.round(holdMs * 1_000);
-  return changeRow(shard, FENCE_BUCKET, [token, holdMicroseconds, sqlNow(nowMs), bucket, epoch]);
+  const values = [token, holdMicroseconds, sqlNow(nowMs), bucket, epoch];
+  return changeRow(shard, FENCE_BUCKET, values, onSend);
 }
 
 /** Lifts a fence: writes are taken again. False when the bucket is not `fenced` at that epoch, or not with that token. */
@@ -149,10 +156,19 @@ export async function takeBucketOver(shard: Shard, change: FenceChange): Promise
 }
 
 /** With a short lock wait, because writers queue behind it. */
-function changeRow(shard: Shard, text: string, values: readonly SqlValue[]): Promise<boolean> {
-  return shard.transaction(async (tx) => (await tx.execute(text, values)).affectedRows === 1, {
-    lockWaitSeconds: 1,
-  });
+function changeRow(
+  shard: Shard,
+  text: string,
+  values: readonly SqlValue[],
+  onSend?: () => void,
+): Promise<boolean> {
+  return shard.transaction(
+    async (tx) => {
+      onSend?.();
+      return (await tx.execute(text, values)).affectedRows === 1;
+    },
+    { lockWaitSeconds: 1 },
+  );
 }
 
 /** The clock's time as a DATETIME(3) literal. */

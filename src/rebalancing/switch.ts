@@ -131,7 +131,7 @@ async function passGate(session: MoveSession, options: SwitchOptions): Promise<G
 interface Fence {
   readonly token: string;
   readonly epoch: number;
-  /** Monotonic; when the fence was asked for: no writer waits for longer. */
+  /** Monotonic; when the statement was sent that set the fence: no writer waits for longer. */
   readonly sentAtMs: number;
   /** Monotonic; before anybody else may lift it, unless clocks run at different speeds: the source's row decides anyway. */
   readonly endsAtMs: number;
@@ -141,15 +141,20 @@ interface Fence {
 /** Undefined when the source does not own the bucket at the move's epoch, or is fenced already. */
 async function setFence(session: MoveSession, holdMs: number): Promise<Fence | undefined> {
   const { services, move, record } = session;
-  const sentAtMs = services.clock.monotonicMs();
-  const nowMs = services.clock.nowMs();
+  const { clock } = services;
+  let sentAtMs = clock.monotonicMs();
+  const nowMs = clock.nowMs();
   const tried: string[] = [];
   const token = await session.onSource(async (shard) => {
     // A token for each try: one that was given up may still run when our fence has been lifted, and must not pass for it.
     const fresh = randomUUID();
     tried.push(fresh);
     const change = { bucket: move.bucket, epoch: record.epoch, token: fresh, holdMs, nowMs };
-    if (await fenceBucket(shard, change)) return fresh;
+    const onSend = (): void => {
+      // Not of a later try: one whose answer was lost may have set the fence.
+      if (tried.length === 1) sentAtMs = clock.monotonicMs();
+    };
+    if (await fenceBucket(shard, { ...change, onSend })) return fresh;
     // The answer to an earlier try was lost: that one has run, and cannot run again.
     const row = await readFence(shard, move.bucket);
     return row.state === 'fenced' ? tried.find((earlier) => earlier === row.token) : undefined;

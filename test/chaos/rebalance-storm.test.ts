@@ -8,6 +8,7 @@ import { expectAllThere } from '../support/storm/check.ts';
 import { loadFirst, startLoad } from '../support/storm/load.ts';
 import {
   describeRun,
+  describeStallParts,
   mapNow,
   rebalanceEnded,
   rebalanceNow,
@@ -167,6 +168,7 @@ test(
     const leaving = await startRebalance(app, { drain: [JOINING] });
     const left = await rebalanceEnded(app, leaving, RUN_TIMEOUT_MS);
     console.log(`4 to 3 shards: ${describeRun(left)}`);
+    console.log(describeStallParts(app.output));
     await load.stop();
     expect(caller.failures).toEqual([]);
     expectAllDone(left, SCALE.joining);

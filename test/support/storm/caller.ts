@@ -31,7 +31,7 @@ export function createCaller(options: { readonly mayBreak: boolean }): Caller {
   const counts: Record<string, number> = {};
   const failures: string[] = [];
   const fail = (what: string, detail: string): void => {
-    if (failures.length < MOST_FAILURES) failures.push(`${what}: ${detail.slice(0, 300)}`);
+    if (failures.length < MOST_FAILURES) failures.push(`${what}: ${detail.slice(0, 1_500)}`);
   };
   const count = (what: string): void => {
     counts[what] = (counts[what] ?? 0) + 1;

@@ -77,6 +77,25 @@ export function describeRun(run: Rebalance): string {
   return `${moved}; stalls of ${count}: p50 ${p50} ms, p95 ${p95} ms, max ${max} ms`;
 }
 
+/** What the stalls were made of, by the log of the instance that moved the buckets: half of them, and 95 %. */
+export function describeStallParts(output: readonly string[]): string {
+  const parts = output.flatMap((line) => {
+    const found = /"event":"rebalancing\.bucket_switched".*"parts":\[(\d+),(\d+),(\d+)\]/.exec(
+      line,
+    );
+    return found === null ? [] : [found.slice(1).map(Number)];
+  });
+  const at = (part: number, share: number): number | undefined =>
+    parts
+      .map((each) => each[part] as number)
+      .toSorted((a, b) => a - b)
+      .at(Math.ceil(parts.length * share) - 1);
+  const told = ['fence', 'verify', 'decide'].map(
+    (name, part) => `${name} ${at(part, 0.5)} / ${at(part, 0.95)} ms`,
+  );
+  return `${parts.length} switches: ${told.join(', ')}`;
+}
+
 export interface MapView {
   readonly assignment: readonly number[];
   readonly buckets: readonly number[];
