@@ -1,6 +1,7 @@
 import { isFailure } from '../../src/database/database-error.ts';
 import { driverErrorFields } from '../../src/database/mysql-errors.ts';
-import { type Session, sqlLiteral } from '../../src/database/shard.ts';
+import type { Session } from '../../src/database/contracts.ts';
+import { sqlLiteral } from '../../src/database/shard.ts';
 import { CannotDo } from '../app-client.ts';
 
 /** A database user and who may sign in as it. */

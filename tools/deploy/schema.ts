@@ -1,8 +1,9 @@
 import type { ShardSettings } from '../../src/config.ts';
+import type { Session } from '../../src/database/contracts.ts';
 import type { TokenSource } from '../../src/database/entra-tokens.ts';
 import type { Migration } from '../../src/database/migration-files.ts';
 import { migrate, readMigrationPlan } from '../../src/database/migrations.ts';
-import { type Session, withSession } from '../../src/database/shard.ts';
+import { withSession } from '../../src/database/shard.ts';
 import { createShardPools } from '../../src/database/shard-pools.ts';
 import { mapBounded } from '../../src/kernel/bounded.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
