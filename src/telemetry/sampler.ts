@@ -1,4 +1,4 @@
-import { trace, TraceFlags, type Context } from '@opentelemetry/api';
+import type { Context } from '@opentelemetry/api';
 import {
   SamplingDecision,
   TraceIdRatioBasedSampler,
@@ -10,8 +10,9 @@ import {
 const SAMPLE_RATE = 'microsoft.sample_rate';
 
 /**
- * Takes a share of the traces, by their id, so that all instances keep the same ones. A caller that did not sample is
- * followed; one that did is not, because the host of Azure marks every trace as sampled.
+ * Takes a share of the traces, by their id alone, so that all spans of a trace and all instances decide alike. The flag of
+ * whoever called is not looked at: the host of Azure sets it for every trace or, with Application Insights' older library,
+ * for none.
  */
 export function createSampler(percent: number): Sampler {
   const ratio = new TraceIdRatioBasedSampler(percent / 100);
@@ -22,8 +23,6 @@ export function createSampler(percent: number): Sampler {
   const dropped: SamplingResult = { decision: SamplingDecision.NOT_RECORD };
   return {
     shouldSample: (within: Context, traceId: string) => {
-      const parent = trace.getSpanContext(within);
-      if (parent !== undefined && (parent.traceFlags & TraceFlags.SAMPLED) === 0) return dropped;
       const { decision } = ratio.shouldSample(within, traceId);
       return decision === SamplingDecision.RECORD_AND_SAMPLED ? taken : dropped;
     },

@@ -17,7 +17,7 @@ const isTaken = (
   return decision === SamplingDecision.RECORD_AND_SAMPLED;
 };
 
-test('two samplers take the same share of traces, whatever a caller that samples says', () => {
+test('two samplers take the same share of traces, whatever the caller says', () => {
   const random = createRandom();
   const [one, other] = [createSampler(25), createSampler(25)];
   let taken = 0;
@@ -25,15 +25,17 @@ test('two samplers take the same share of traces, whatever a caller that samples
     const traceId = Array.from({ length: 32 }, () => random.below(16).toString(16)).join('');
     const isRoot = isTaken(one, traceId);
     expect(isTaken(other, traceId, TraceFlags.SAMPLED)).toBe(isRoot);
+    expect(isTaken(other, traceId, TraceFlags.NONE)).toBe(isRoot);
     taken += isRoot ? 1 : 0;
   }
   expect(taken).toBeGreaterThan(800);
   expect(taken).toBeLessThan(1_200);
 });
 
-test('a caller that does not sample is followed; 0 and 100 % are none and all', () => {
+test('0 and 100 % are none and all, whatever the caller says', () => {
   const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
-  expect(isTaken(createSampler(100), traceId, TraceFlags.NONE)).toBe(false);
-  expect(isTaken(createSampler(100), traceId)).toBe(true);
-  expect(isTaken(createSampler(0), traceId, TraceFlags.SAMPLED)).toBe(false);
+  for (const flags of [undefined, TraceFlags.NONE, TraceFlags.SAMPLED]) {
+    expect(isTaken(createSampler(100), traceId, flags)).toBe(true);
+    expect(isTaken(createSampler(0), traceId, flags)).toBe(false);
+  }
 });
