@@ -1,8 +1,8 @@
 import type { ShardSettings } from '../../src/config.ts';
-import type { Session } from '../../src/database/contracts.ts';
 import type { TokenSource } from '../../src/database/entra-tokens.ts';
 import type { Migration } from '../../src/database/migration-files.ts';
 import { migrate, readMigrationPlan } from '../../src/database/migrations.ts';
+import type { Session } from '../../src/database/contracts.ts';
 import { withSession } from '../../src/database/shard.ts';
 import { createShardPools } from '../../src/database/shard-pools.ts';
 import { mapBounded } from '../../src/kernel/bounded.ts';
@@ -147,5 +147,7 @@ const POOLS = {
   SHARD_CONNECT_TIMEOUT_MS: CONNECT_LIMIT_MS,
   SHARD_STATEMENT_TIMEOUT_MS: STATEMENT_LIMIT_MS,
   MAX_INSTANCES: 1,
+  SCALING_GROUPS: 1,
+  EXTRA_INSTANCES: 0,
   CONNECTION_SHARE_PERCENT: 100,
 };
