@@ -46,7 +46,9 @@ export function readPlanArguments(
     if (text === undefined) return fallback;
     const value = typeof text === 'string' && /^\d+$/.test(text) ? Number(text) : Number.NaN;
     if (!(value >= min && value <= max)) {
-      throw new RangeError(`--${name} takes a whole number ${min} … ${max}, got "${String(text)}"`);
+      throw new RangeError(
+        `--${name} takes a whole number ${min} … ${max}, got ${JSON.stringify(text)}`,
+      );
     }
     return value;
   };
