@@ -118,18 +118,17 @@ export const TYPES: Readonly<
   },
   'Microsoft.Insights/metricAlerts': {
     apiVersion: '2018-03-01',
+    // The last two are needed with several scopes.
     required: [
-      ...[
-        'location',
-        'severity',
-        'enabled',
-        'scopes',
-        'evaluationFrequency',
-        'windowSize',
-        'criteria',
-      ],
-      // Both are needed with several scopes.
-      ...['targetResourceType', 'targetResourceRegion'],
+      'location',
+      'severity',
+      'enabled',
+      'scopes',
+      'evaluationFrequency',
+      'windowSize',
+      'criteria',
+      'targetResourceType',
+      'targetResourceRegion',
     ],
   },
   'Microsoft.Insights/scheduledQueryRules': {
