@@ -2,14 +2,10 @@
 
 /** Messages per second of one queue, 1 KiB each (Azure Storage scalability targets). */
 export const QUEUE_MESSAGES_PER_SECOND = 2_000;
-/** The same of a whole account. */
-export const ACCOUNT_MESSAGES_PER_SECOND = 20_000;
 /** Orders that one message may carry (`docs/architecture.md`, queue `orders`). */
 export const ORDERS_PER_MESSAGE = 500;
 /** Activities per second of one instance, one after the other (Durable Functions, performance and scale). */
 export const SEQUENTIAL_ACTIVITIES_PER_INSTANCE = 5;
-/** The same in a fan-out. */
-export const FAN_OUT_ACTIVITIES_PER_INSTANCE = 100;
 /** Most partitions of a task hub on Azure Storage: instances that run orchestrators. */
 export const MAX_PARTITIONS = 16;
 /** Actions per second: Durable Task Scheduler, Consumption. */
