@@ -1,8 +1,9 @@
 import { implement } from '../durable/implement.ts';
 import type { DurableModule } from '../durable/register.ts';
-import { BugError, RetryableError } from '../kernel/errors.ts';
+import { BugError } from '../kernel/errors.ts';
 import type { BucketId } from '../kernel/ids.ts';
 import type { Services } from '../services.ts';
+import { decideOnce } from '../storage/run-documents.ts';
 import { decideRound, rebalancingContracts, workLane } from './contracts.ts';
 import { noteRunBegins, noteRunEnds } from './map-states.ts';
 import { rebalance } from './orchestrators.ts';
@@ -18,34 +19,29 @@ import { createThrottle } from './throttle.ts';
 
 export type RebalancingServices = Services;
 
-/** Only another delivery of the same round writes the state at the same time. */
-const ROUNDS = 10;
-
 export const decideRoundActivity = implement(
   decideRound,
   (services: RebalancingServices) =>
-    async ({ rebalanceId, round, results }) => {
+    async ({ rebalanceId, round: wanted, results }) => {
       const { clock, config } = services;
       const store = createRunStore(services);
-      for (let tries = 1; tries <= ROUNDS; tries += 1) {
-        const found = required(await store.readState(rebalanceId));
-        const state = found.value;
-        const wanted = round ?? state.round + 1;
-        if (state.round >= wanted) return { round: wanted, decision: state.decision };
+      const rounds = {
+        read: async () => required(await store.readState(rebalanceId)),
+        replace: (state: RunState, etag: string) => store.replaceState(rebalanceId, state, etag),
+      };
+      const decided = await decideOnce(rounds, wanted, async (state, round) => {
         const next = nextRound(state, {
-          round: wanted,
+          round,
           results,
           wish: await store.readWish(rebalanceId),
           nowMs: clock.nowMs(),
           purgeAfterMs: config.REBALANCE_PURGE_AFTER_MS,
         });
         await noteInMap(services, store, { rebalanceId, state, next });
-        if (await store.replaceState(rebalanceId, next, found.etag)) {
-          logRound(services, rebalanceId, state, next);
-          return { round: wanted, decision: next.decision };
-        }
-      }
-      throw new RetryableError('conflict', 'Others write the state of this run all the time.');
+        return next;
+      });
+      logRound(services, rebalanceId, decided.before, decided.state);
+      return { round: decided.round, decision: decided.state.decision };
     },
 );
 

@@ -38,7 +38,7 @@ export async function startRun(
   request: RebalanceRequest,
 ): Promise<Started> {
   const store = createRunStore(services);
-  const current = await store.readCurrent();
+  const current = await store.current.read();
   if (current !== undefined) await refuseWhileItMoves(store, client, current.value);
   const stored = await settlePlan(services, goalOf(request), request.planHash);
   if (stored.plan.moves.length === 0) return { kind: 'nothing-to-do', plan: stored.plan };
@@ -57,8 +57,8 @@ export async function startRun(
   const state = newRunState({ plan: stored.plan, caps, nowMs: clock.nowMs() });
   // First: whoever finds the run finds what it is to do.
   await store.createRun(rebalanceId, stored, state);
-  if (!(await store.claimCurrent(rebalanceId, current?.etag))) {
-    throw runsAlready((await store.readCurrent())?.value ?? 'another one');
+  if (!(await store.current.claim(rebalanceId, current?.etag))) {
+    throw runsAlready((await store.current.read())?.value ?? 'another one');
   }
   await services.probe.reach('rebalancing.afterClaim', rebalanceId);
   await client.ensureStarted(rebalanceOrchestration, rebalanceId, { rebalanceId });
@@ -140,5 +140,5 @@ export async function isKnown(
   rebalanceId: string,
   state: Pick<RunState, 'round'>,
 ): Promise<boolean> {
-  return state.round > 0 || (await store.readCurrent())?.value === rebalanceId;
+  return state.round > 0 || (await store.current.read())?.value === rebalanceId;
 }

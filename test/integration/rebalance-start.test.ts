@@ -68,7 +68,7 @@ describe('the start', () => {
     await expect(startRun(services, recording.client, request)).rejects.toMatchObject({
       code: 'conflict',
     });
-    const current = await createRunStore(services).readCurrent();
+    const current = await createRunStore(services).current.read();
     expect(recording.started).toEqual([current?.value]);
     const shown = await describeRun(services, recording.client, String(current?.value));
     expect(shown).toMatchObject({ status: 'planned', progress: { buckets: 3 } });
