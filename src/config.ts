@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { PermanentError } from './kernel/errors.ts';
+import { isNcrontab } from './kernel/ncrontab.ts';
 import { MAX_SHARDS } from './sharding/bucket-map.ts';
 
 /**
@@ -97,6 +98,16 @@ function columnList(fallback: string) {
     .default(fallback);
 }
 
+function schedule(fallback: string) {
+  return z
+    .string()
+    .refine(isNcrontab, {
+      error:
+        'six fields are expected, second minute hour day month day-of-week, such as 0 0 2 * * * (02:00 every day)',
+    })
+    .default(fallback);
+}
+
 const settings = z.object({
   SHARDS: shardsText,
   AzureWebJobsStorage: z.string().min(1).optional(),
@@ -109,7 +120,6 @@ const settings = z.object({
    * account. The name is the one that Azure's identity library knows.
    */
   AZURE_CLIENT_ID: z.string().min(1).optional(),
-  MAINTENANCE_SCHEDULE: z.string().default('0 0 2 * * *'),
   /** Which tables are maintained: patterns `[schema.]table[:action]`, or `registered` for those this build knows. */
   MAINTENANCE_INCLUDE: tablePatterns('registered'),
   /** Stronger than MAINTENANCE_INCLUDE. */
@@ -158,6 +168,17 @@ const settings = z.object({
   MAINTENANCE_UNKNOWN_DISK_MAX_MB: count(1_024, 0, 1_000_000),
   /** Forecasts look at the last runs; people at last season's. */
   MAINTENANCE_LOG_RETENTION_HOURS: count(90 * 24, 1, 10 * 365 * 24),
+  /** When maintenance runs (NCRONTAB, UTC unless the host is told otherwise): at the quietest hour. */
+  MAINTENANCE_SCHEDULE: schedule('0 0 2 * * *'),
+  /** After this long nothing is begun any more: what is left goes first in the next run. */
+  MAINTENANCE_WINDOW_MINUTES: count(180, 1, 24 * 60),
+  /** Shards worked on at once, each with one heavy statement: what they share (disks, network, callers) sets the limit. */
+  MAINTENANCE_SHARDS_AT_ONCE: count(1, 1, 16),
+  /** Tries of a unit in one run when something passing is in its way: a move, a long transaction, another's run. */
+  MAINTENANCE_UNIT_TRIES: count(3, 1, 20),
+  MAINTENANCE_RETRY_MS: count(300_000, 100, 3_600_000),
+  /** Reports of runs, and all else that is kept of them, are deleted after this long. */
+  MAINTENANCE_REPORT_DAYS: count(90, 1, 3_650),
   LOG_LEVEL: z.enum(['debug', 'info', 'warn', 'error']).default('info'),
   /** Connections per shard for single rows and point reads: group commit still gained at 16 (FACTS-mysql 2b). */
   SHARD_POOL_SIZE: count(16, 1, 200),
@@ -201,7 +222,7 @@ const settings = z.object({
   /** A saga must reach its pivot in this time, or it compensates. */
   SAGA_DEADLINE_MS: count(60_000, 1_000, 3_600_000),
   /** When the sweep runs (NCRONTAB). */
-  SAGA_SWEEP_SCHEDULE: z.string().default('30 * * * * *'),
+  SAGA_SWEEP_SCHEDULE: schedule('30 * * * * *'),
   /** A saga, reservation or lock that has not moved for this long is looked at by the sweep. */
   SAGA_STALE_MS: count(5 * 60_000, 1_000, 24 * 3_600_000),
   /** Ledger rows, ended sagas and traces of moved orders are kept this long: far beyond any redelivery. */

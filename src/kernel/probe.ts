@@ -44,7 +44,10 @@ export type ProbePoint =
   | 'maintenance.afterLogRow'
   | 'maintenance.duringStatement'
   | 'maintenance.afterStatement'
-  | 'maintenance.afterLogClose';
+  | 'maintenance.afterLogClose'
+  | 'maintenance.afterClaim'
+  | 'maintenance.beforeUnit'
+  | 'maintenance.afterUnit';
 
 export interface Probe {
   /**

@@ -3,7 +3,7 @@ import type { OrderId, UserId } from '../kernel/ids.ts';
 import type { BucketMap } from '../sharding/bucket-map.ts';
 
 /** Blob containers of the product, all in the account of `AzureWebJobsStorage`; created on first use. */
-export type ContainerName = 'control' | 'ingestions' | 'reports' | 'verifications';
+export type ContainerName = 'control' | 'ingestions' | 'maintenance' | 'reports' | 'verifications';
 
 export interface UploadLimits {
   readonly maxBytes: number;
