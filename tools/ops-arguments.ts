@@ -91,7 +91,8 @@ function readWanted(values: {
   };
 }
 
-function readList(option: string, text: string): number[] {
+/** Numbers, separated by commas. Throws {@link CannotDo}. */
+export function readList(option: string, text: string): number[] {
   return text
     .split(',')
     .filter((part) => part.trim() !== '')

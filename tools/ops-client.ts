@@ -85,22 +85,41 @@ export async function watchRebalance(
   id: string,
   onProgress: (run: Rebalance) => void,
 ): Promise<Rebalance> {
+  return await watchRun(options, {
+    path: `rebalances/${encodeURIComponent(id)}`,
+    schema: rebalanceSchema,
+    isGoing: ({ status }) => ['planned', 'running', 'cancelling'].includes(status),
+    onProgress,
+    comeBack: `The rebalance goes on when it comes back: npm run ops -- rebalance status ${id} --watch`,
+  });
+}
+
+/** Asks for a run until it does not go on any more; an app that restarts is asked again. Throws {@link CannotDo}. */
+export async function watchRun<Run>(
+  options: ClientOptions,
+  watched: {
+    readonly path: string;
+    readonly schema: z.ZodType<Run>;
+    readonly isGoing: (run: Run) => boolean;
+    readonly onProgress: (run: Run) => void;
+    /** What to say when the app does not come back. */
+    readonly comeBack: string;
+  },
+): Promise<Run> {
   let silent = 0;
   for (;;) {
-    const reply = await sendOrNothing(options, `rebalances/${encodeURIComponent(id)}`);
+    const reply = await sendOrNothing(options, watched.path);
     if (reply?.status === 200) {
       silent = 0;
-      const run = rebalanceSchema.parse(reply.body);
-      if (!['planned', 'running', 'cancelling'].includes(run.status)) return run;
-      onProgress(run);
+      const run = watched.schema.parse(reply.body);
+      if (!watched.isGoing(run)) return run;
+      watched.onProgress(run);
     } else {
       silent += 1;
       const isPassing = reply === undefined || reply.status === 429 || reply.status >= 500;
       if (!isPassing) throw refused(options, reply);
       if (silent === MAX_SILENT_POLLS) {
-        throw new CannotDo(
-          `The app does not answer any more. The rebalance goes on when it comes back: npm run ops -- rebalance status ${id} --watch`,
-        );
+        throw new CannotDo(`The app does not answer any more. ${watched.comeBack}`);
       }
     }
     await options.sleep(POLL_MS);
@@ -116,7 +135,8 @@ async function sendOrNothing(options: ClientOptions, path: string): Promise<Repl
   }
 }
 
-function send(
+/** One request to `/api/ops`. Throws {@link CannotDo} when nothing answers. */
+export function send(
   options: ClientOptions,
   method: string,
   path: string,
@@ -125,7 +145,8 @@ function send(
   return sendToApp(options, { method, path, json });
 }
 
-function refused(options: ClientOptions, reply: Reply): CannotDo {
+/** What to say of an answer that was not expected. */
+export function refused(options: ClientOptions, reply: Reply): CannotDo {
   const ofKey = keyRefused(options, reply);
   if (ofKey !== undefined) return ofKey;
   const told = problem.safeParse(reply.body).data;

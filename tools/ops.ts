@@ -3,6 +3,7 @@ import { startProgress, type ProgressLine } from '../local/progress-line.ts';
 import { assertNever } from '../src/kernel/exhaustive.ts';
 import type { Rebalance } from '../src/rebalancing/run-model.ts';
 import { CannotDo } from './app-client.ts';
+import { operateMaintenance } from './maintenance.ts';
 import { readCommand, type Command } from './ops-arguments.ts';
 import {
   askForPlan,
@@ -15,6 +16,8 @@ import {
 import { describePlan, describeRun, exitCodeOf } from './ops-report.ts';
 
 const HELP = `Operates a running app.
+
+  npm run ops -- maintenance --help                        statistics and rebuilds, nightly or now
 
   npm run ops -- rebalance [--dry-run] [options]           show which buckets would move; changes nothing
   npm run ops -- rebalance --yes PLANHASH [--watch] [...]  carry out the plan that was shown, and no other
@@ -107,6 +110,7 @@ async function watch(client: ClientOptions, { json }: Command, id: string): Prom
 
 async function main(args: readonly string[]): Promise<number> {
   try {
+    if (args[0] === 'maintenance') return await operateMaintenance(args.slice(1), process.env);
     const command = readCommand(args, process.env);
     if (command === undefined) {
       console.log(HELP);
