@@ -9,6 +9,9 @@ import { registerOrdersQueue } from './ingestion/queue.ts';
 import { systemClock } from './kernel/clock.ts';
 import { createJsonLogger } from './kernel/logger.ts';
 import { withTraceIds } from './kernel/telemetry.ts';
+import { maintenanceDurable } from './maintenance/activities.ts';
+import { createMaintenanceEngine } from './maintenance/bind-engine.ts';
+import { registerMaintenanceTimer } from './maintenance/timer.ts';
 import { ordersDurable } from './orders/sagas.ts';
 import { rebalancingDurable } from './rebalancing/activities.ts';
 import { revenueDurable } from './revenue/activities.ts';
@@ -60,8 +63,10 @@ export async function composeApp(tools: ServiceTools = {}): Promise<void> {
     ordersDurable,
     verificationDurable,
     rebalancingDurable,
+    maintenanceDurable(createMaintenanceEngine),
   ]);
   registerOrdersQueue(app, services);
   registerSagasQueue(app, services, sagaParts.modules);
   registerSagaSweep(app, services, sagaParts);
+  registerMaintenanceTimer(app, services);
 }

@@ -1,6 +1,7 @@
 import type { Route } from './http/handler.ts';
 import { ingestionRoutes } from './ingestion/http.ts';
 import { poisonRoutes } from './ingestion/poison-http.ts';
+import { maintenanceRoutes } from './maintenance/http.ts';
 import { openApiRoute, operationsRoutes } from './operations/http.ts';
 import { ordersRoutes } from './orders/http.ts';
 import { transfersPurger } from './orders/purge-transfers.ts';
@@ -34,5 +35,6 @@ export const allRoutes: readonly Route[] = [
   ...sagaOperationsRoutes(sagaParts),
   ...verificationRoutes,
   ...rebalancingRoutes,
+  ...maintenanceRoutes,
   openApiRoute(() => allRoutes),
 ];

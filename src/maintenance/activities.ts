@@ -91,9 +91,9 @@ async function lookAt(
 ) {
   const options = { tables: tables ?? undefined, force, remember: !dryRun };
   const inspection = await engine.inspect(shard, options);
-  const needing = inspection.tables
-    .filter(({ decision }) => decision.action !== 'none')
-    .map(({ figures }) => figures.table);
+  const needing = inspection.tables.flatMap(({ figures: { table }, decision: { action } }) =>
+    action === 'none' ? [] : [{ table, action }],
+  );
   const past = await engine.past(shard, needing);
   let advice: ShardAdvice;
   try {
@@ -138,8 +138,7 @@ function workActivity(engineOf: EngineOf): ActivityImplementation<Services> {
         by,
         untilMs: Math.round(windowEndsAtMs + (windowEndsAtMs - startedAtMs) * OVERRUN_SHARE),
         lockWaitMs: null,
-        // What is done instead of a rebuild that never fits was decided by the window, not by a threshold.
-        force: force || planned.neverFits !== null,
+        force,
       });
       await services.probe.reach('maintenance.afterUnit', `${unit.shard}/${unit.table}`);
       await keepOutcome(services, store, { maintenanceId, unit, outcome });
@@ -186,19 +185,38 @@ function resultOf({ shard, table, status, code, retry, durationMs }: UnitOutcome
   return { kind: 'unit', shard, table, status, code, retry, durationMs };
 }
 
-const finishActivity = implement(finishRun, (services: Services) => async ({ maintenanceId }) => {
-  const store = createRunStore(services);
-  const { value: state } = required(await store.readState(maintenanceId));
-  for (const { shard } of state.dryRun ? [] : state.shards) {
-    const plan = await store.readPlan(maintenanceId, shard);
-    const needing = plan === undefined ? undefined : needingOf(plan);
-    const run = { runId: maintenanceId, state, shard };
-    await store.changeQueue(shard, (queue) => queueAfter(queue, run, needing));
+function finishActivity(engineOf: EngineOf): ActivityImplementation<Services> {
+  return implement(finishRun, (services: Services) => {
+    const engine = engineOf(services);
+    return async ({ maintenanceId }) => {
+      const store = createRunStore(services);
+      const { value: state } = required(await store.readState(maintenanceId));
+      for (const { shard, state: at } of state.dryRun ? [] : state.shards) {
+        const plan = await store.readPlan(maintenanceId, shard);
+        const needing = plan === undefined ? undefined : needingOf(plan);
+        const run = { runId: maintenanceId, state, shard };
+        await store.changeQueue(shard, (queue) => queueAfter(queue, run, needing));
+        if (at === 'inspected') await purgeLog(engine, services, shard);
+      }
+      await writeReport(services, store, maintenanceId, state);
+      await deleteOldRuns(services);
+      return { kind: 'finished' } as const;
+    };
+  });
+}
+
+/** What cannot be deleted tonight is deleted another night. */
+async function purgeLog(
+  engine: MaintenanceEngine,
+  { logger }: Pick<Services, 'logger'>,
+  shard: ShardId,
+): Promise<void> {
+  try {
+    await engine.purgeLog(shard);
+  } catch (error) {
+    logger.log('warn', 'maintenance.log_unpurged', { shardId: shard, ...errorFields(error) });
   }
-  await writeReport(services, store, maintenanceId, state);
-  await deleteOldRuns(services);
-  return { kind: 'finished' } as const;
-});
+}
 
 /** What was stored before the run was started, or by an earlier step. */
 function required<T>(value: T | undefined): T {
@@ -214,7 +232,7 @@ export function maintenanceDurable(engineOf: EngineOf): DurableModule<Services> 
       decideRoundActivity,
       inspectActivity(engineOf),
       workActivity(engineOf),
-      finishActivity,
+      finishActivity(engineOf),
     ],
     orchestrations: [maintenance],
   };

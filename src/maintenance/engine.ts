@@ -1,6 +1,6 @@
 import type { ShardId } from '../kernel/ids.ts';
 import type { PastUnit } from './forecast.ts';
-import type { Inspection, ShardAdvice, UnitOutcome, UnitRequest } from './model.ts';
+import type { Inspection, ShardAdvice, UnitOutcome, UnitRequest, Work } from './model.ts';
 
 /** What a run asks of the shards; bound to the services by whoever composes the app. */
 export interface MaintenanceEngine {
@@ -17,7 +17,12 @@ export interface MaintenanceEngine {
   ): Promise<Inspection>;
   advise(shard: ShardId): Promise<ShardAdvice>;
   /** Finished statements of the command log, the newest of each table and action. */
-  past(shard: ShardId, tables: readonly string[]): Promise<readonly PastUnit[]>;
+  past(
+    shard: ShardId,
+    units: readonly { readonly table: string; readonly action: Work }[],
+  ): Promise<readonly PastUnit[]>;
   /** Never throws for what is the unit's own; under the shard's named lock. */
   runUnit(request: UnitRequest): Promise<UnitOutcome>;
+  /** Deletes old rows of the command log. */
+  purgeLog(shard: ShardId): Promise<unknown>;
 }

@@ -38,6 +38,10 @@ function createEngine(
       return Promise.resolve({ ...noAdvice(shard), advice });
     },
     past: () => Promise.resolve([]),
+    purgeLog: (shard) => {
+      if (shard === 0) throw RetryableError.shardUnavailable(shard);
+      return Promise.resolve();
+    },
     runUnit: async (request) => {
       done.push(request);
       await options.onUnit?.(request);
