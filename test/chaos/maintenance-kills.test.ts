@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestApp, type TestApp } from '../support/app.ts';
 import { createFaults } from '../support/faults/faults.ts';
 import { until } from '../support/http.ts';
@@ -14,7 +14,8 @@ import {
 import { createRandom } from '../support/random.ts';
 
 /** The host is killed at moments by chance while every table of three shards is rebuilt. SEED repeats the choices. */
-const KILLS = process.env['TEST_LONG'] === '1' ? 10 : 3;
+const LONG = process.env['TEST_LONG'] === '1';
+const KILLS = LONG ? 10 : 3;
 const SETTINGS = {
   MAINTENANCE_MAX_THREADS_RUNNING: '1000',
   MAINTENANCE_MAX_PROBE_MS: '5000',
@@ -23,18 +24,26 @@ const SETTINGS = {
   MAINTENANCE_LOCK_WAIT_MS: '20000',
 };
 
-const started: TestApp[] = [];
-afterEach(async () => {
-  for (const app of started.splice(0)) await app.stop();
+/** All in the long form; else some that every shard has rows in. */
+const TABLES = LONG
+  ? {}
+  : { tables: ['orders', 'users', 'email_directory', 'bucket_ownership', 'sagas'] };
+
+let app: TestApp;
+const faults = createFaults();
+beforeAll(async () => {
+  app = await startTestApp({ settings: SETTINGS, faults });
+});
+afterAll(async () => {
+  await app.stop();
+  await faults.remove();
 });
 
 test(`a run ends although the host is killed ${KILLS} times`, async () => {
   const random = createRandom();
   console.log(`SEED=${random.seed}`);
-  const app = await startTestApp({ settings: SETTINGS });
-  started.push(app);
   const watch = watchStatements(app, 3);
-  const id = await startMaintenance(app, { force: true });
+  const id = await startMaintenance(app, { force: true, ...TABLES });
   for (let kill = 1; kill <= KILLS; kill += 1) {
     const run = await until(
       () => maintenanceNow(app, id),
@@ -63,47 +72,29 @@ test(`a run ends although the host is killed ${KILLS} times`, async () => {
 });
 
 test('killed after a unit was done and before that was written down: it is done again, alone', async () => {
-  const faults = createFaults();
-  const app = await startTestApp({ settings: SETTINGS, faults });
-  started.push(app);
-  try {
-    const once = faults.arm({
-      point: 'maintenance.afterUnit',
-      subject: '1/orders',
-      action: 'exit',
-    });
-    const id = await startMaintenance(app, { force: true, tables: ['orders', 'users'] });
-    await faults.happened(once);
-    await app.ended();
-    await app.restart();
-    const run = await maintenanceEnded(app, id);
-    expect(run.counts.done + run.counts.unneeded).toBe(6);
-    const log = await logOf(app, 1, id);
-    expect(log.filter(({ table }) => table === 'orders')).toHaveLength(2);
-    await expectWholeLog(app, run);
-  } finally {
-    await faults.remove();
-  }
+  const once = faults.arm({ point: 'maintenance.afterUnit', subject: '1/orders', action: 'exit' });
+  const id = await startMaintenance(app, { force: true, tables: ['orders', 'users'] });
+  await faults.happened(once);
+  await app.ended();
+  await app.restart();
+  const run = await maintenanceEnded(app, id);
+  expect(run.counts.done + run.counts.unneeded).toBe(6);
+  const log = await logOf(app, 1, id);
+  expect(log.filter(({ table }) => table === 'orders')).toHaveLength(2);
+  await expectWholeLog(app, run);
 });
 
 test('killed after a run was accepted and before it was started: the next one who asks starts it', async () => {
-  const faults = createFaults();
-  const app = await startTestApp({ settings: SETTINGS, faults });
-  started.push(app);
-  try {
-    const once = faults.arm({ point: 'maintenance.afterClaim', subject: /./, action: 'exit' });
-    await expect(startMaintenance(app, { dryRun: true })).rejects.toThrow(/./);
-    const [hit] = await faults.happened(once);
-    await app.ended();
-    await app.restart();
-    const second = await app.http.post('/api/ops/maintenance', {});
-    expect([second.status, second.text]).toEqual([
-      409,
-      expect.stringContaining(String(hit?.subject)),
-    ]);
-    const run = await maintenanceEnded(app, 'latest');
-    expect([run.maintenanceId, run.status]).toEqual([hit?.subject, 'completed']);
-  } finally {
-    await faults.remove();
-  }
+  const once = faults.arm({ point: 'maintenance.afterClaim', subject: /./, action: 'exit' });
+  await expect(startMaintenance(app, { dryRun: true })).rejects.toThrow(/./);
+  const [hit] = await faults.happened(once);
+  await app.ended();
+  await app.restart();
+  const second = await app.http.post('/api/ops/maintenance', {});
+  expect([second.status, second.text]).toEqual([
+    409,
+    expect.stringContaining(String(hit?.subject)),
+  ]);
+  const run = await maintenanceEnded(app, 'latest');
+  expect([run.maintenanceId, run.status]).toEqual([hit?.subject, 'completed']);
 });

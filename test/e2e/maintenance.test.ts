@@ -67,7 +67,7 @@ test('of two that are started at once one is refused', async () => {
     app.http.post('/api/ops/maintenance', {}),
     app.http.post('/api/ops/maintenance', {}),
   ]);
-  expect(both.map(({ status }) => status).toSorted()).toEqual([202, 409]);
+  expect(both.map(({ status }) => status).toSorted((a, b) => a - b)).toEqual([202, 409]);
   const refused = both.find(({ status }) => status === 409);
   expect(refused?.json['code']).toBe('conflict');
   const taken = both.find(({ status }) => status === 202);
