@@ -4,6 +4,8 @@ import { backoffMs } from '../kernel/backoff.ts';
 import { BugError, isRetryable } from '../kernel/errors.ts';
 import type { ShardId } from '../kernel/ids.ts';
 import { errorFields } from '../kernel/logger.ts';
+import type { Telemetry } from '../kernel/telemetry.ts';
+import { ATTRIBUTES, METRICS } from '../kernel/telemetry-names.ts';
 import type { Services } from '../services.ts';
 import { decideOnce } from '../storage/run-documents.ts';
 import { decideRound, finishRun, inspectOne, maintenanceContracts, workUnit } from './contracts.ts';
@@ -140,11 +142,20 @@ function workActivity(engineOf: EngineOf): ActivityImplementation<Services> {
         lockWaitMs: null,
         force,
       });
+      tellUnit(services.telemetry, outcome);
       await services.probe.reach('maintenance.afterUnit', `${unit.shard}/${unit.table}`);
       await keepOutcome(services, store, { maintenanceId, unit, outcome });
       return resultOf(outcome);
     };
   });
+}
+
+function tellUnit(telemetry: Telemetry, outcome: UnitOutcome): void {
+  if (!telemetry.enabled) return;
+  const unit = { [ATTRIBUTES.shard]: outcome.shard, [ATTRIBUTES.action]: outcome.action };
+  telemetry.histogram(METRICS.maintenanceDuration).record(outcome.durationMs, unit);
+  const attributes = { ...unit, [ATTRIBUTES.outcome]: outcome.status };
+  telemetry.counter(METRICS.maintenanceUnits).add(1, attributes);
 }
 
 const KEEP_BACKOFF = { firstMs: 500, factor: 2, maxMs: 10_000 };

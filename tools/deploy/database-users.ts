@@ -17,11 +17,12 @@ export interface DatabaseUser {
 const ANYWHERE = '%';
 
 /**
- * What each role may do in the application's database. The app reads and writes rows and changes no table; the migrator
- * applies `sql/shard` and keeps its log. A test runs both under exactly these.
+ * What each role may do in the application's database. The app reads and writes rows, and rebuilds tables at night: MySQL asks
+ * for ALTER, CREATE and INSERT for any ALTER TABLE, also one that changes nothing. It can drop nothing. The migrator applies
+ * `sql/shard` and keeps its log. A test runs both under exactly these.
  */
 const DATABASE_PRIVILEGES: Readonly<Record<DatabaseUser['role'], string>> = {
-  app: 'SELECT, INSERT, UPDATE, DELETE',
+  app: 'SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER',
   migrator: 'SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES',
 };
 
@@ -30,6 +31,16 @@ const SERVER_PRIVILEGES: Readonly<Record<DatabaseUser['role'], string | undefine
   app: 'PROCESS',
   migrator: undefined,
 };
+
+/**
+ * What maintenance reads beside them: pages of indexes, and which of them are used. A server that does not let its
+ * administrator pass these on is left without: maintenance then knows less, and says so.
+ */
+const MAINTENANCE_READS = [
+  'mysql.innodb_table_stats',
+  'mysql.innodb_index_stats',
+  'performance_schema.*',
+] as const;
 
 /** The statements for one user, in order; pure. Throws {@link CannotDo} for a name or an id that does not fit. */
 export function userStatements(user: DatabaseUser, database: string, host = ANYWHERE): string[] {
@@ -47,6 +58,9 @@ export function userStatements(user: DatabaseUser, database: string, host = ANYW
     ...loginStatements(user, account),
     ...(onServer === undefined ? [] : [`GRANT ${onServer} ON *.* TO ${account}`]),
     `GRANT ${DATABASE_PRIVILEGES[user.role]} ON \`${database}\`.* TO ${account}`,
+    ...(user.role === 'app'
+      ? MAINTENANCE_READS.map((name) => `GRANT SELECT ON ${name} TO ${account}`)
+      : []),
   ];
 }
 
@@ -71,6 +85,11 @@ function loginStatements({ name, login }: DatabaseUser, account: string): string
 /** ER_CANNOT_USER: there is a user of this name already. */
 const USER_EXISTS = 1396;
 
+function isDispensable(statement: string, error: unknown): boolean {
+  const reads = MAINTENANCE_READS.some((name) => statement.startsWith(`GRANT SELECT ON ${name} `));
+  return reads && (isFailure(error, 'misconfigured') || isFailure(error, 'rejected'));
+}
+
 /** Creates the user or, when it is there, grants again what it needs. Idempotent. Throws `DatabaseError`. */
 export async function ensureUser(
   session: Pick<Session, 'command'>,
@@ -87,8 +106,8 @@ export async function ensureUser(
         statement.startsWith('CREATE AADUSER') &&
         isFailure(error, 'rejected') &&
         driverErrorFields(error.cause).errno === USER_EXISTS;
-      if (!isThere) throw error;
-      outcome = 'present';
+      if (isThere) outcome = 'present';
+      else if (!isDispensable(statement, error)) throw error;
     }
   }
   return outcome;
