@@ -5,6 +5,7 @@ import { createProgressPrinter } from '../shards/progress.ts';
 import { type Stack, startStack } from '../shards/stack.ts';
 import { createApi } from './api.ts';
 import { registerCustomers, sendThroughQueue } from './load.ts';
+import { MAINTENANCE_SETTINGS, showMaintenance } from './maintenance.ts';
 import { countEarlierOrders, showRebalance } from './rebalance.ts';
 import { EXPECTED_ORDERS, showRevenue } from './revenue.ts';
 import { showSagas } from './sagas.ts';
@@ -54,6 +55,9 @@ async function demonstrate(app: DemoApp): Promise<string[]> {
   chapter('Revenue');
   const wrong = [...sagas.wrong, ...(await showRevenue(api, print, earlier))];
 
+  chapter('A night of maintenance');
+  wrong.push(...(await showMaintenance({ api, shards: app.stack.shards, print })));
+
   chapter('A fourth shard joins while orders keep coming');
   wrong.push(...(await showRebalance({ api, addShard: app.addShard, print })));
 
@@ -90,6 +94,7 @@ async function startApp(stack: Stack, dataDir: string): Promise<DemoApp> {
         FUNCTIONS_WORKER_RUNTIME: 'node',
         // Old copies need not be kept for long where nobody will look for them.
         REBALANCE_PURGE_AFTER_MS: '1000',
+        ...MAINTENANCE_SETTINGS,
       },
     });
   let host = await start(0);

@@ -72,7 +72,7 @@ async function viewOf({ services }: RunWorld, id: string, limit = 500) {
 }
 
 test('a run does what is needed, once, with a small history', async () => {
-  const tables = manyTables(3, 40);
+  const tables = manyTables(3, 24);
   const engine = createEngine(tables);
   const world = createRunWorld(engine, 3);
   const id = await world.start();
@@ -89,7 +89,7 @@ test('a run does what is needed, once, with a small history', async () => {
     advice: [{ shard: 0 }, { shard: 2 }],
   });
   expect(view.tables).toHaveLength(tables.length);
-  expect(view.tables.filter(({ state }) => state === 'left-alone')).toHaveLength(30);
+  expect(view.tables.filter(({ state }) => state === 'left-alone')).toHaveLength(18);
   const units = needing.length;
   console.log(
     `${units} tables visited: per table ${(result.historyBytes / units).toFixed(0)} bytes of history, ${(result.actions / units).toFixed(1)} durable actions; ${result.executions} executions`,
