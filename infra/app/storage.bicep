@@ -32,6 +32,7 @@ var containers = [
   'app-package'
   'control'
   'ingestions'
+  'maintenance'
   'reports'
   'verifications'
 ]
