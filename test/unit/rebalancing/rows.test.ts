@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { SqlRow } from '../../../src/database/contracts.ts';
-import { inPieces, mostRows, nextLimit } from '../../../src/rebalancing/copy.ts';
+import { fitting, inPieces, mostRows, nextLimit } from '../../../src/rebalancing/copy.ts';
 import { tableDigests } from '../../../src/rebalancing/digest.ts';
 import { differences } from '../../../src/rebalancing/repair.ts';
 import { deleteKeys, digestRanges, selectRows } from '../../../src/rebalancing/row-statements.ts';
@@ -57,7 +57,7 @@ describe('literals', () => {
 describe('statements', () => {
   it('bound ranges by prefixes of the key', () => {
     expect(selectRows(KEYS, 7, ["'a'", "X'01'"], 10)).toBe(
-      "SELECT bucket, scope, hash, n FROM things WHERE bucket = 7 AND ((scope > 'a') OR (scope = 'a' AND hash > X'01')) ORDER BY bucket, scope, hash LIMIT 10",
+      "SELECT scope, hash, CONCAT('(', '7', ',', QUOTE(scope), ',', IFNULL(CONCAT('X''', HEX(hash), ''''), 'NULL'), ',', IFNULL(n, 'NULL'), ')') AS row_text FROM things WHERE bucket = 7 AND ((scope > 'a') OR (scope = 'a' AND hash > X'01')) ORDER BY bucket, scope, hash LIMIT 10",
     );
     expect(digestRanges(7, [{ table: KEYS, after: null, upTo: ["'a'", "X'01'"] }])).toContain(
       "WHERE bucket = 7 AND ((scope < 'a') OR (scope = 'a' AND hash < X'01') OR (scope = 'a' AND hash = X'01'))",
@@ -76,10 +76,9 @@ describe('statements', () => {
 });
 
 const rowOf = (n: number, length = 1): SqlRow => ({
-  bucket: 7,
   scope: 's'.repeat(length),
   hash: Buffer.from([n]),
-  n,
+  row_text: `(7,'${'s'.repeat(length)}',X'0${n % 10}',${n})`,
 });
 
 describe('chunks', () => {
@@ -105,6 +104,18 @@ describe('chunks', () => {
     expect(Math.max(...pieces.map(({ text }) => text.length))).toBeLessThan(1_100_000);
     expect(pieces.at(-1)?.last).toBe(rows.at(-1));
     expect([...inPieces(KEYS, [])]).toEqual([]);
+  });
+
+  it('are refused when the source could not write a row down', () => {
+    const rows = [rowOf(1), { ...rowOf(2), row_text: null }];
+    expect(() => [...inPieces(KEYS, rows)]).toThrow('did not write a row down');
+  });
+
+  it('have no more rows than make one packet', () => {
+    expect(fitting(5_000, 5_000, 450_000)).toBe(5_000);
+    expect(fitting(5_000, 500, 2 * 1024 * 1024)).toBe(250);
+    expect(fitting(335, 10, 30_000_000)).toBe(1);
+    expect(fitting(500, 0, 0)).toBe(500);
   });
 });
 
