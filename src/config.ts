@@ -275,6 +275,8 @@ const settings = z.object({
   APPLICATIONINSIGHTS_CONNECTION_STRING: z.string().min(1).optional(),
   /** `ClientId=…;Authorization=AAD` for a managed identity, as the host takes it. */
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: z.string().min(1).optional(),
+  /** Requests per second that one instance takes from one caller on business routes, twice as many at once; 0: no limit. */
+  HTTP_RATE_PER_SECOND: count(0, 0, 100_000),
   MAX_BODY_BYTES: count(1024 * 1024, 1024, 100 * 1024 * 1024),
 });
 

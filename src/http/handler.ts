@@ -23,6 +23,7 @@ import {
 import { requestIdOf, traceIdOf } from './correlation.ts';
 import { problemReply } from './problem.ts';
 import { parseQuery } from './query.ts';
+import { callerOf, createRateLimiter, type RateLimiter } from './rate-limit.ts';
 import { pickHeaders, validate, type ObjectSchema } from './validate.ts';
 
 type Nothing = z.ZodObject<Record<never, never>>;
@@ -152,6 +153,7 @@ export function registerRoutes(
   durable?: DurableBinding,
 ): void {
   const seen = new Set<string>();
+  const rateLimiter = createRateLimiter(services.config.HTTP_RATE_PER_SECOND, services.clock);
   for (const route of routes) {
     const path = route.route.toLowerCase().replaceAll(/\{[^}]*\}/g, '{}');
     for (const key of [`name ${route.name.toLowerCase()}`, `${route.method} ${path}`]) {
@@ -166,7 +168,15 @@ export function registerRoutes(
       route: route.route,
       authLevel: route.auth,
       ...(route.durable && durable !== undefined && { extraInputs: [durable.input] }),
-      handler: (request, context) => answer(route, { services, durable, request, context }),
+      handler: (request, context) =>
+        answer(route, {
+          services,
+          durable,
+          request,
+          context,
+          // Health and operations must answer when it matters most.
+          rateLimiter: route.auth === 'function' ? rateLimiter : undefined,
+        }),
     });
   }
 }
@@ -176,6 +186,7 @@ interface Invocation {
   readonly durable: DurableBinding | undefined;
   readonly request: HttpRequest;
   readonly context: InvocationContext;
+  readonly rateLimiter: RateLimiter | undefined;
 }
 
 /** One request from beginning to end: never throws, logs one line. */
@@ -218,10 +229,11 @@ type AnyRequest = RouteRequest<unknown, unknown, unknown, unknown, unknown>;
 
 async function parseRequest(
   route: Route,
-  { services, durable, request, context }: Invocation,
+  { services, durable, request, context, rateLimiter }: Invocation,
   requestId: string,
   logger: Logger,
 ): Promise<AnyRequest> {
+  rateLimiter?.(callerOf(request));
   // Everything that needs no body comes first, so that a bad request is answered before its body is read.
   const params = validate(route.params, request.params, '/params');
   const query = validate(route.query, parseQuery(request.url), '/query');
