@@ -156,19 +156,14 @@ export async function takeBucketOver(shard: Shard, change: FenceChange): Promise
 }
 
 /** With a short lock wait, because writers queue behind it. */
-function changeRow(
+async function changeRow(
   shard: Shard,
   text: string,
   values: readonly SqlValue[],
   onSend?: () => void,
 ): Promise<boolean> {
-  return shard.transaction(
-    async (tx) => {
-      onSend?.();
-      return (await tx.execute(text, values)).affectedRows === 1;
-    },
-    { lockWaitSeconds: 1 },
-  );
+  const limits = { lockWaitSeconds: 1, onSend };
+  return (await shard.executeWithin(limits, text, values)).affectedRows === 1;
 }
 
 /** The clock's time as a DATETIME(3) literal. */

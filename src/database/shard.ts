@@ -4,6 +4,7 @@ import type { ShardId } from '../kernel/ids.ts';
 import type { ConnectionPool } from './connection-pool.ts';
 import type { DriverConnection, Protocol } from './connection.ts';
 import type {
+  LockLimits,
   PacketResult,
   Session,
   Shard,
@@ -49,6 +50,10 @@ export function createShard(context: ShardContext): Shard {
     transaction: (run, options) =>
       withConnection(context, context.pools.single, (connection) =>
         runTransaction(context, connection, run, options ?? {}),
+      ),
+    executeWithin: (limits, text, values) =>
+      executeWithin(context, limits, (connection) =>
+        createRunner(context, connection).execute(text, values),
       ),
     packet: (statements) =>
       withConnection(context, context.pools.batch, (connection) =>
@@ -194,6 +199,32 @@ function transactionGuard(): { guard: StatementGuard; check: () => void; end: ()
   };
 }
 
+/** Keeps the session's lock wait for {@link RESTORE_LOCK_WAIT}; assignments are made from left to right. */
+function shortenLockWait(seconds: number): string {
+  return `SET @shardline_lock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = ${sqlLiteral(seconds)}`;
+}
+
+const RESTORE_LOCK_WAIT = 'SET SESSION innodb_lock_wait_timeout = @shardline_lock_wait';
+
+/** The connection is set back after the answer was given, and belongs to nobody else until then. */
+function executeWithin(
+  context: ShardContext,
+  { lockWaitSeconds, onSend }: LockLimits,
+  execute: (connection: DriverConnection) => Promise<WriteResult>,
+): Promise<WriteResult> {
+  return new Promise((resolve, reject) => {
+    withConnection(context, context.pools.single, async (connection) => {
+      await connection.run('text', shortenLockWait(lockWaitSeconds), [], statementLimit(context));
+      try {
+        onSend?.();
+        resolve(await execute(connection));
+      } finally {
+        await restore(connection, RESTORE_LOCK_WAIT);
+      }
+    }).catch(reject);
+  });
+}
+
 async function runTransaction<T>(
   context: ShardContext,
   connection: DriverConnection,
@@ -205,10 +236,7 @@ async function runTransaction<T>(
   const { guard, check, end } = transactionGuard();
   const lockWait = options.lockWaitSeconds;
   try {
-    if (lockWait !== undefined) {
-      await control('SET @shardline_lock_wait = @@SESSION.innodb_lock_wait_timeout');
-      await control(`SET SESSION innodb_lock_wait_timeout = ${sqlLiteral(lockWait)}`);
-    }
+    if (lockWait !== undefined) await control(shortenLockWait(lockWait));
     await control('START TRANSACTION');
     const value = await run(createRunner(context, connection, guard));
     check();
@@ -220,7 +248,7 @@ async function runTransaction<T>(
   } finally {
     end();
     if (lockWait !== undefined) {
-      await restore(connection, 'SET SESSION innodb_lock_wait_timeout = @shardline_lock_wait');
+      await restore(connection, RESTORE_LOCK_WAIT);
     }
   }
 }

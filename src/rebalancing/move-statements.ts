@@ -91,6 +91,16 @@ export function saveProgress(values: {
   return `UPDATE bucket_moves SET phase = ${values.phase}, progress = ${values.progress}, updated_at = ${values.now} WHERE bucket = ${values.bucket}`;
 }
 
+/**
+ * What was verified, while the bucket is being received under this token; no rows when it is not. One statement, because
+ * writers wait: a packet would be one as well, but waits for a connection of the batches. Locks both rows in the order of
+ * a cancellation. Values: progress, time, time, bucket, token.
+ */
+export const RECORD_VERIFIED = `
+UPDATE bucket_ownership w LEFT JOIN bucket_moves m ON m.bucket = w.bucket
+SET m.progress = ?, m.updated_at = ?, w.updated_at = ?
+WHERE w.bucket = ? AND w.state = 'receiving' AND w.token = ?`;
+
 /** After the switch, when no token is left. Values: progress, time, bucket, move. */
 export const SAVE_PUBLISHED =
   "UPDATE bucket_moves SET progress = ?, updated_at = ? WHERE bucket = ? AND move_id = ? AND phase = 'owned'";

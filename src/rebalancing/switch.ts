@@ -4,6 +4,7 @@ import {
   giveBucketAway,
   isGivenAway,
   readFence,
+  sqlNow,
   takeBucketOver,
   unfenceBucket,
 } from '../database/ownership.ts';
@@ -12,10 +13,11 @@ import { finishMove } from './finish.ts';
 import type { MoveFinish } from './finish.ts';
 import { decideGate, DEFAULT_MAX_PASSES, DEFAULT_STALL_LIMIT_MS, fenceHoldMs } from './model.ts';
 import type { Move, PassFigures } from './model.ts';
+import { RECORD_VERIFIED } from './move-statements.ts';
 import { recordedPass, runPass } from './pass.ts';
 import type { Pass, PassOutcome, RecordedPass } from './pass.ts';
 import type { MoveProgress } from './progress.ts';
-import { openSession, progressStatement, renewSession } from './session.ts';
+import { notHeld, openSession, renewSession } from './session.ts';
 import type { MoveServices, MoveSession } from './session.ts';
 
 export interface SwitchOptions {
@@ -221,7 +223,10 @@ async function recordVerification(
       verifiedAt: new Date(held.services.clock.nowMs()).toISOString(),
     },
   };
-  await held.write((shard) => [progressStatement(held, shard, { phase: 'checking', progress })]);
+  const now = sqlNow(held.services.clock.nowMs());
+  const values = [JSON.stringify(progress), now, now, held.move.bucket, held.token];
+  const { affectedRows } = await held.onTarget((shard) => shard.execute(RECORD_VERIFIED, values));
+  if (affectedRows === 0) throw notHeld(held.move);
 }
 
 /** Lifts our fence; if the decision was made after all (its answer was lost), says so. */

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { DriverConnection, Protocol } from '../../../src/database/connection.ts';
 import { createConnectionPool } from '../../../src/database/connection-pool.ts';
 import type { SqlValue } from '../../../src/database/contracts.ts';
@@ -53,6 +53,10 @@ function setUp(failAt: Readonly<Record<string, FailureKind>> = {}, remainingMs =
   });
   return { connection, shard, pool };
 }
+
+const shorten =
+  'SET @shardline_lock_wait = @@SESSION.innodb_lock_wait_timeout, SESSION innodb_lock_wait_timeout = 1';
+const restore = 'SET SESSION innodb_lock_wait_timeout = @shardline_lock_wait';
 
 describe('a transaction', () => {
   it('is committed, and the connection goes back', async () => {
@@ -113,20 +117,39 @@ describe('a transaction', () => {
   });
 
   it('puts the lock wait back, or gives the connection up', async () => {
-    const restore = 'SET SESSION innodb_lock_wait_timeout = @shardline_lock_wait';
     const { connection, shard } = setUp();
     await shard.transaction((tx) => tx.execute('one', []), { lockWaitSeconds: 1 });
-    expect(connection.sent).toEqual([
-      'SET @shardline_lock_wait = @@SESSION.innodb_lock_wait_timeout',
-      'SET SESSION innodb_lock_wait_timeout = 1',
-      'START TRANSACTION',
-      'one',
-      'COMMIT',
-      restore,
-    ]);
+    expect(connection.sent).toEqual([shorten, 'START TRANSACTION', 'one', 'COMMIT', restore]);
     const failing = setUp({ [restore]: 'hindered' });
     await failing.shard.transaction((tx) => tx.execute('one', []), { lockWaitSeconds: 1 });
     expect(failing.connection.usable).toBe(false);
+  });
+});
+
+describe('a statement with a lock wait of its own', () => {
+  const within = (shard: ReturnType<typeof setUp>['shard'], onSend?: () => void) =>
+    shard.executeWithin({ lockWaitSeconds: 1, onSend }, 'one', []);
+
+  it('is committed by itself, and says when it is sent', async () => {
+    const { connection, shard, pool } = setUp();
+    const sentBefore: string[][] = [];
+    const result = await within(shard, () => sentBefore.push([...connection.sent]));
+    expect(result).toEqual({ affectedRows: 1, insertId: 7 });
+    expect(sentBefore).toEqual([[shorten]]);
+    await vi.waitFor(() => expect(pool.use().idle).toBe(1));
+    expect(connection.sent).toEqual([shorten, 'one', restore]);
+  });
+
+  it('fails as it fails, and leaves the session as it was or gives it up', async () => {
+    const refused = setUp({ one: 'contention' });
+    await expect(within(refused.shard)).rejects.toMatchObject({ failure: 'contention' });
+    expect(refused.connection.sent).toEqual([shorten, 'one', restore]);
+    const broken = setUp({ [restore]: 'hindered' });
+    await within(broken.shard);
+    await vi.waitFor(() => expect(broken.connection.usable).toBe(false));
+    const early = setUp({ [shorten]: 'lost' });
+    await expect(within(early.shard)).rejects.toMatchObject({ failure: 'lost' });
+    expect(early.connection.sent).toEqual([shorten]);
   });
 });
 
