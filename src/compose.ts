@@ -11,9 +11,11 @@ import { createJsonLogger } from './kernel/logger.ts';
 import { withTraceIds } from './kernel/telemetry.ts';
 import { maintenanceDurable } from './maintenance/activities.ts';
 import { createMaintenanceEngine } from './maintenance/bind-engine.ts';
+import { keepMaintenance } from './maintenance/runs.ts';
 import { registerMaintenanceTimer } from './maintenance/timer.ts';
 import { ordersDurable } from './orders/sagas.ts';
 import { rebalancingDurable } from './rebalancing/activities.ts';
+import { keepRebalance } from './rebalancing/runs.ts';
 import { revenueDurable } from './revenue/activities.ts';
 import { allRoutes, sagaParts } from './routes.ts';
 import { registerSagasQueue } from './sagas/queue.ts';
@@ -67,6 +69,6 @@ export async function composeApp(tools: ServiceTools = {}): Promise<void> {
   ]);
   registerOrdersQueue(app, services);
   registerSagasQueue(app, services, sagaParts.modules);
-  registerSagaSweep(app, services, sagaParts);
+  registerSagaSweep(app, services, sagaParts, [keepRebalance, keepMaintenance]);
   registerMaintenanceTimer(app, services);
 }

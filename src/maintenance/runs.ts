@@ -108,6 +108,19 @@ export async function keepGoing(
   await client.startAgain(maintenanceOrchestration, maintenanceId, { maintenanceId });
 }
 
+/** Keeps the run accepted last going, if it is not through; for the sweep. */
+export async function keepMaintenance(
+  services: Services,
+  client: OrchestrationClient,
+): Promise<void> {
+  const store = createRunStore(services);
+  const maintenanceId = (await store.current.read())?.value;
+  const state = maintenanceId === undefined ? undefined : await store.readState(maintenanceId);
+  if (maintenanceId !== undefined && state !== undefined) {
+    await keepGoing(client, maintenanceId, state.value);
+  }
+}
+
 /**
  * Has a run end: nothing is begun any more, what is being done is done to its end. Idempotent. False: there is no such run.
  * Throws `conflict` when it has ended otherwise.

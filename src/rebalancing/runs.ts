@@ -101,6 +101,19 @@ export async function keepGoing(
   await client.startAgain(rebalanceOrchestration, rebalanceId, { rebalanceId });
 }
 
+/** Keeps the run accepted last going, if it is not through; for the sweep. */
+export async function keepRebalance(
+  services: Services,
+  client: OrchestrationClient,
+): Promise<void> {
+  const store = createRunStore(services);
+  const rebalanceId = (await store.current.read())?.value;
+  const state = rebalanceId === undefined ? undefined : await store.readState(rebalanceId);
+  if (rebalanceId !== undefined && state !== undefined) {
+    await keepGoing(client, rebalanceId, state.value);
+  }
+}
+
 export type Control = 'pause' | 'resume' | 'cancel';
 
 /**

@@ -4,7 +4,13 @@ import type { AppError } from '../../src/kernel/errors.ts';
 import type { BucketId, ShardId } from '../../src/kernel/ids.ts';
 import { describeRun } from '../../src/rebalancing/describe-run.ts';
 import { createRunStore } from '../../src/rebalancing/run-store.ts';
-import { controlRun, showPlan, startRun, type Control } from '../../src/rebalancing/runs.ts';
+import {
+  keepRebalance,
+  controlRun,
+  showPlan,
+  startRun,
+  type Control,
+} from '../../src/rebalancing/runs.ts';
 import type { Services } from '../../src/services.ts';
 import { insertPlainRows } from '../support/moves/rows.ts';
 import { idleClient, runServices } from '../support/moves/run-services.ts';
@@ -72,6 +78,18 @@ describe('the start', () => {
     expect(recording.started).toEqual([current?.value]);
     const shown = await describeRun(services, recording.client, String(current?.value));
     expect(shown).toMatchObject({ status: 'planned', progress: { buckets: 3 } });
+  });
+
+  it('a run that was claimed by a process that died is started by the sweep', async () => {
+    const services = servicesWith();
+    const recording = recordingClient();
+    await keepRebalance(services, recording.client);
+    expect(recording.started).toEqual([]);
+    const dead = { ...services, probe: deadAt('rebalancing.afterClaim') };
+    await expect(startRun(dead, recording.client, request)).rejects.toThrow(Killed);
+    await keepRebalance(services, recording.client);
+    const current = await createRunStore(services).current.read();
+    expect(recording.started).toEqual([current?.value]);
   });
 
   it('carries out the approved plan, or none', async () => {

@@ -5,7 +5,7 @@ import type { OrchestrationClient } from '../../../src/durable/client.ts';
 import { durableClientInput } from '../../../src/durable/client.ts';
 import type { ShardId } from '../../../src/kernel/ids.ts';
 import type { OrphanSettler } from '../../../src/sagas/modules.ts';
-import { registerSagaSweep } from '../../../src/sagas/sweep-timer.ts';
+import { keepRuns, registerSagaSweep } from '../../../src/sagas/sweep-timer.ts';
 import { sweepSagas } from '../../../src/sagas/sweep.ts';
 import { createFakeClock } from '../../support/fake-clock.ts';
 import { createFakeServices, type FakeServices } from '../../support/fake-services.ts';
@@ -60,4 +60,15 @@ test('the timer has the schedule of the settings and a client for orchestrations
     schedule: '0 */5 * * * *',
     extraInputs: [durableClientInput],
   });
+});
+
+test('the runs of other slices are kept going, and one that fails stops no other', async () => {
+  const kept: string[] = [];
+  const services = createFakeServices();
+  await keepRuns(services, client, [
+    () => Promise.reject(new Error('storage is away')),
+    () => Promise.resolve(void kept.push('second')),
+  ]);
+  expect(kept).toEqual(['second']);
+  expect(services.logger.events.map(({ event }) => event)).toEqual(['sagas.keep_failed']);
 });
