@@ -169,7 +169,7 @@ describe('a slice of a move', () => {
     await prepareMove(world.services, begun);
     await copyBucket(world.services, begun, { sliceMs: 1, chunkRows: 50 });
     expect(await work(begun, 'cancel')).toMatchObject({ outcome: 'cancelled' });
-    expect((await world.ownership(begun.bucket))[1]).toMatchObject({ state: 'absent' });
+    expect((await world.ownership(begun.bucket))[1]).toMatchObject({ state: 'gone', movedTo: 0 });
     expect(await world.on(1, (shard) => contentOf(shard, begun.bucket))).toEqual([]);
     const unbegun = await freshMove(5);
     expect(await work(unbegun, 'cancel')).toMatchObject({ outcome: 'cancelled' });
