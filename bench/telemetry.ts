@@ -1,6 +1,7 @@
 import type { CircuitBreaker } from '../src/database/circuit-breaker.ts';
 import type { ConnectionPool } from '../src/database/connection-pool.ts';
 import type { DriverConnection } from '../src/database/connection.ts';
+import { GroupWriters } from '../src/database/group-writer.ts';
 import { createShard } from '../src/database/shard.ts';
 import { createShardTelemetry } from '../src/database/shard-telemetry.ts';
 import type { ShardId } from '../src/kernel/ids.ts';
@@ -30,15 +31,18 @@ async function statementNs(telemetry: Telemetry): Promise<number> {
   const id = 0 as ShardId;
   const pools = { single: pool, batch: pool };
   const breaker = { state: () => 'closed' } as CircuitBreaker;
-  const shard = createShard({
-    id,
-    name: 'bench',
-    pools,
-    acquireTimeoutMs: 1_000,
-    statementTimeoutMs: 1_000,
-    remainingMs: () => 1_000,
-    telemetry: createShardTelemetry(telemetry, id, { pools, breaker }),
-  });
+  const shard = createShard(
+    {
+      id,
+      name: 'bench',
+      pools,
+      acquireTimeoutMs: 1_000,
+      statementTimeoutMs: 1_000,
+      remainingMs: () => 1_000,
+      telemetry: createShardTelemetry(telemetry, id, { pools, breaker }),
+    },
+    new GroupWriters(id, 1),
+  );
   const times: number[] = [];
   for (let round = 0; round <= ROUNDS; round++) {
     const startedMs = performance.now();

@@ -43,6 +43,12 @@ export interface LockLimits {
   readonly onSend?: (() => void) | undefined;
 }
 
+/** How writes of many callers become one statement. One object for each kind of write, for the life of the process. */
+export interface GroupKind<Item> {
+  /** Writes items, some hundred at most, and gives those that were written. The others had no effect. */
+  readonly together: (shard: Shard, items: readonly Item[]) => Promise<ReadonlySet<Item>>;
+}
+
 /** One shard's connections. */
 export interface Shard extends SqlRunner {
   readonly id: ShardId;
@@ -64,6 +70,15 @@ export interface Shard extends SqlRunner {
    * 8 MiB of text.
    */
   packet(statements: readonly string[]): Promise<readonly PacketResult[]>;
+  /**
+   * Writes `item` together with those of other callers when the shard is busy, else by `alone` (ADR 0023). Returns `written`
+   * or what `alone` gave. Throws what `alone` throws, `DatabaseError` of the statement for all, and `too-many-requests`.
+   */
+  grouped<Item, T>(
+    kind: GroupKind<Item>,
+    item: Item,
+    alone: () => Promise<T>,
+  ): Promise<T | 'written'>;
   /** Quotes a value for {@link packet}, whose statements take no parameters. */
   literal(value: SqlValue): string;
 }

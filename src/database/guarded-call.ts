@@ -69,10 +69,14 @@ export async function guardedCall<T>(
   }
 }
 
+/** Failures that the breaker knows: the callers of a group share one, and a lost connection is one, however many used it. */
+const told = new WeakSet<DatabaseError>();
+
 function tellBreaker(breaker: CircuitBreaker, error: unknown): void {
   // Thrown by the caller's own code or by a full pool: it says nothing about the server. A probe that ends this way
   // times out in the breaker, and the next caller probes.
-  if (!(error instanceof DatabaseError)) return;
+  if (!(error instanceof DatabaseError) || told.has(error)) return;
+  told.add(error);
   if (error.policy.opensCircuit) breaker.failed();
   else if (error.failure !== 'deadline') breaker.answered();
 }

@@ -13,7 +13,8 @@ import { assertNever } from '../kernel/exhaustive.ts';
  * - `read-only`: the server takes no writes (a failover is under way); nothing was changed.
  * - `misconfigured`: login, privileges, schema or TLS do not fit; somebody must change a setting.
  * - `duplicate`: a unique key is taken.
- * - `assertion`: a statement of ours that fails on purpose did so (`assertOwned` of a batch packet, error 1242).
+ * - `assertion`: a statement of ours that fails on purpose did so (`assertOwned` of a batch packet, error 1242; a group
+ *   with an order whose bucket or user is not here, error 1048).
  * - `too-large`: the packet exceeds the server's `max_allowed_packet`.
  * - `rejected`: any other error: the statement or its values are wrong.
  */
@@ -85,6 +86,7 @@ export const KIND_BY_ERRNO: ReadonlyMap<number, FailureKind> = new Map<number, F
   [1062, 'duplicate'], // ER_DUP_ENTRY
   [1586, 'duplicate'], // ER_DUP_ENTRY_WITH_KEY_NAME
   [1242, 'assertion'], // ER_SUBQUERY_NO_1_ROW
+  [1048, 'assertion'], // ER_BAD_NULL_ERROR
   [1153, 'too-large'], // ER_NET_PACKET_TOO_LARGE
 ]);
 

@@ -12,7 +12,7 @@ import { READ_VERSION, readEstimatedRows } from './statements.ts';
  */
 export async function inspectShard(unit: ShardUnit, deadlineAtMs: number): Promise<ShardStatus> {
   const context = unit.contextUntil(deadlineAtMs);
-  const look = await lookAt(createShard(context), async () => {
+  const look = await lookAt(createShard(context, unit.groups), async () => {
     await unit.setup.ensure(deadlineAtMs);
   });
   return {

@@ -7,6 +7,7 @@ import type { BucketMapSource } from '../storage/contracts.ts';
 import { createCircuitBreaker } from './circuit-breaker.ts';
 import type { CircuitBreaker } from './circuit-breaker.ts';
 import type { TokenSource } from './entra-tokens.ts';
+import { GroupWriters } from './group-writer.ts';
 import { loadMigrations } from './migration-files.ts';
 import { createSetupMemo } from './setup-memo.ts';
 import type { SetupMemo } from './setup-memo.ts';
@@ -32,6 +33,7 @@ export interface ShardUnit {
   readonly id: ShardId;
   readonly settings: ShardSettings;
   readonly pools: ShardPools;
+  readonly groups: GroupWriters;
   readonly breaker: CircuitBreaker;
   readonly setup: SetupMemo;
   /** Undefined when telemetry is off. */
@@ -56,6 +58,7 @@ export function createShardUnit(
       logger.log(level, 'database.circuit_changed', { shardId: id, from, to });
     },
   );
+  const groups = new GroupWriters(id, config.SHARD_POOL_QUEUE);
   const telemetry = createShardTelemetry(tracer, id, { pools, breaker });
   const contextUntil = (deadlineAtMs: number): ShardContext => ({
     id,
@@ -81,6 +84,7 @@ export function createShardUnit(
     id,
     settings,
     pools,
+    groups,
     breaker,
     contextUntil,
     telemetry,

@@ -15,6 +15,7 @@ import type {
   WriteResult,
 } from './contracts.ts';
 import { DatabaseError, isFailure } from './database-error.ts';
+import type { GroupWriters } from './group-writer.ts';
 import type { ShardPools } from './shard-pools.ts';
 import type { ShardTelemetry } from './shard-telemetry.ts';
 
@@ -36,12 +37,12 @@ export interface ShardContext {
 }
 
 /** One shard as one caller sees it: every statement is bounded by the caller's deadline. Opens nothing by itself. */
-export function createShard(context: ShardContext): Shard {
+export function createShard(context: ShardContext, groups: GroupWriters): Shard {
   const onSingle = <T>(use: (runner: SqlRunner) => Promise<T>): Promise<T> =>
     withConnection(context, context.pools.single, (connection) =>
       use(createRunner(context, connection)),
     );
-  return {
+  const shard: Shard = {
     id: context.id,
     name: context.name,
     execute: (text, values) => onSingle((runner) => runner.execute(text, values)),
@@ -59,8 +60,11 @@ export function createShard(context: ShardContext): Shard {
       withConnection(context, context.pools.batch, (connection) =>
         runPacket(context, connection, statements),
       ),
+    grouped: (kind, item, alone) =>
+      groups.of(kind).run(item, (items) => kind.together(shard, items), alone),
     literal: sqlLiteral,
   };
+  return shard;
 }
 
 /** A value as SQL text, for packets and generated lists. Throws BugError for what has no exact literal. */

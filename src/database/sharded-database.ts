@@ -191,7 +191,7 @@ class Database implements ShardedDatabase {
     run: (shard: Shard) => Promise<T>,
   ): Promise<T> {
     const { clock, random, logger } = this.#options;
-    const shard = createShard(unit.contextUntil(deadlineAtMs));
+    const shard = createShard(unit.contextUntil(deadlineAtMs), unit.groups);
     const { telemetry } = unit;
     const onFailure = (failure: string): void => telemetry?.attemptFailed(failure);
     const call = (): Promise<T> =>
@@ -203,7 +203,7 @@ class Database implements ShardedDatabase {
         },
         async () => {
           const soon = unit.contextUntil(this.#deadlineIn(PROBE_LIMIT_MS));
-          await createShard(soon).select(READ_VERSION, []);
+          await createShard(soon, unit.groups).select(READ_VERSION, []);
         },
       );
     return telemetry === undefined ? call() : telemetry.call(call);

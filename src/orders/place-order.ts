@@ -10,6 +10,7 @@ import type { Services } from '../services.ts';
 import { bucketOf } from '../sharding/hash.ts';
 import type { NewOrder, Order } from './model.ts';
 import { measurePlacing } from './order-telemetry.ts';
+import { orderGroup } from './order-group.ts';
 import { insertOrder, readPlacedOrder, type BucketOrder } from './store.ts';
 
 export interface PlaceOrder extends NewOrder {
@@ -34,12 +35,14 @@ export async function placeOrder(services: Services, command: PlaceOrder): Promi
 
 async function place(services: Services, command: PlaceOrder): Promise<Placed> {
   const attempt = await prepareAttempt(services, command);
+  let tries = 0;
   return await services.database.onOwner(
     attempt.order.bucket,
     (shard) =>
       attempt.memory.watch(async () => {
         await services.probe.reach('orders.beforeInsert');
-        const answer = await tryOn(shard, attempt);
+        tries += 1;
+        const answer = await tryOn(shard, attempt, tries === 1);
         await services.probe.reach('orders.afterInsert');
         return answer;
       }),
@@ -81,11 +84,19 @@ async function prepareAttempt(services: Services, command: PlaceOrder): Promise<
   };
 }
 
-/** Without a key one statement does it; with one, the claim and the order are one transaction. */
-function tryOn(shard: Shard, attempt: PlacingAttempt): Promise<Attempt<Placed>> {
-  return attempt.key === undefined
-    ? insert(shard, attempt)
-    : shard.transaction((tx) => claimAndInsert(tx, attempt));
+/**
+ * Without a key one statement does it, for many callers at once when the shard is busy; with one, the claim and the order
+ * are one transaction. What had to be tried again goes alone: it is not to trouble others twice.
+ */
+async function tryOn(
+  shard: Shard,
+  attempt: PlacingAttempt,
+  isFirst: boolean,
+): Promise<Attempt<Placed>> {
+  if (attempt.key !== undefined) return shard.transaction((tx) => claimAndInsert(tx, attempt));
+  if (!isFirst) return insert(shard, attempt);
+  const answer = await shard.grouped(orderGroup, attempt.order, () => insert(shard, attempt));
+  return answer === 'written' ? created(attempt.order) : answer;
 }
 
 async function insert(runner: SqlRunner, attempt: PlacingAttempt): Promise<Attempt<Placed>> {

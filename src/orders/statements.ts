@@ -41,6 +41,37 @@ ON DUPLICATE KEY UPDATE order_id = IF(
     ${PLACED_FOR} = n.u AND orders.amount_cents = n.a AND (orders.created_at = n.c OR ? = 1), 1, 2)),
   orders.order_id, orders.order_id)`;
 
+/** Orders as one value: JSON rows of bucket, order id, user id, amount, created at. Ids are bare integers, read exactly. */
+const ORDER_LIST = `JSON_TABLE(?, '$[*]' COLUMNS (
+  b INT PATH '$[0]', o BIGINT PATH '$[1]', u BIGINT PATH '$[2]', a INT PATH '$[3]', c DATETIME(3) PATH '$[4]')) j`;
+
+/**
+ * Places the orders of many callers, all or none of them, in one round trip and one commit. Fence and user are locked as
+ * in {@link INSERT_ORDER}, row by row: the scalar subquery cannot be turned around by an optimiser, so exactly these rows
+ * are locked, in the order of the list (FACTS-mysql 2). A bucket or user that is not here makes the user id NULL, which the
+ * column refuses (1048, `assertion`); an order id that is taken is a `duplicate`. Either takes the whole statement back.
+ * One prepared statement for lists of any length. Rows in the order of the primary key. Value: the list.
+ */
+export const INSERT_ORDERS = `
+INSERT INTO orders (bucket, order_id, user_id, amount_cents, created_at)
+SELECT j.b, j.o, (
+  SELECT u.user_id FROM bucket_ownership w JOIN users u ON u.bucket = w.bucket AND u.user_id = j.u
+  WHERE w.bucket = j.b AND w.state = 'owned' LOCK IN SHARE MODE
+), j.a, j.c
+FROM ${ORDER_LIST}`;
+
+/**
+ * Which orders of a list {@link INSERT_ORDERS} would take: bucket and user are here, the id is free. Reads without locks;
+ * primary keys only. Columns: bucket, order id. Value: the list.
+ */
+export const READ_INSERTABLE = `
+SELECT j.b AS bucket, j.o AS order_id
+FROM ${ORDER_LIST}
+STRAIGHT_JOIN bucket_ownership w ON w.bucket = j.b AND w.state = 'owned'
+STRAIGHT_JOIN users u ON u.bucket = j.b AND u.user_id = j.u
+LEFT JOIN orders ON orders.bucket = j.b AND orders.order_id = j.o
+WHERE orders.order_id IS NULL`;
+
 /** Why {@link INSERT_ORDER} wrote nothing, in one consistent read. Values: user id, bucket. */
 export const READ_OWNER = `
 SELECT w.state, w.moved_to, u.user_id AS owner_id

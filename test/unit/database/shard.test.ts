@@ -5,6 +5,7 @@ import { createConnectionPool } from '../../../src/database/connection-pool.ts';
 import type { SqlValue } from '../../../src/database/contracts.ts';
 import { DatabaseError } from '../../../src/database/database-error.ts';
 import type { FailureKind } from '../../../src/database/mysql-errors.ts';
+import { GroupWriters } from '../../../src/database/group-writer.ts';
 import { createShard, sqlLiteral } from '../../../src/database/shard.ts';
 import type { ShardId } from '../../../src/kernel/ids.ts';
 
@@ -43,14 +44,17 @@ function setUp(failAt: Readonly<Record<string, FailureKind>> = {}, remainingMs =
     idleMs: 60_000,
     open: () => Promise.resolve(connection),
   });
-  const shard = createShard({
-    id: 0 as ShardId,
-    name: 'a',
-    pools: { single: pool, batch: pool },
-    acquireTimeoutMs: 1_000,
-    statementTimeoutMs: 5_000,
-    remainingMs: () => remainingMs,
-  });
+  const shard = createShard(
+    {
+      id: 0 as ShardId,
+      name: 'a',
+      pools: { single: pool, batch: pool },
+      acquireTimeoutMs: 1_000,
+      statementTimeoutMs: 5_000,
+      remainingMs: () => remainingMs,
+    },
+    new GroupWriters(0 as ShardId, 1),
+  );
   return { connection, shard, pool };
 }
 
