@@ -18,7 +18,7 @@ Options
   --shards N        how many shards at least, 1 to 64    (default 3; more are added, none removed)
   --engine ENGINE   auto, mysql or mariadb               (default auto: MySQL where it can be had)
   --mysqld PATH     the server program to use            (also SHARDLINE_MYSQLD)
-  --fast            for tests: quick commits, small buffers, no binary log
+  --fast            for tests: nothing waits for the disk, small buffers, no binary log
   --json FILE       write the connection settings there too (they are always in DIR/settings.json)
   --reset           delete all data first
   --help            this text

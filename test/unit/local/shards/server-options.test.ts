@@ -39,6 +39,13 @@ describe.each(['mysql', 'mariadb'] as const)('%s', (engine) => {
     const args = argumentsOf(engine, true);
     expect(args).toContain('--innodb-flush-log-at-trx-commit=2');
     expect(args).toContain('--skip-log-bin');
+    // A server that is killed while it writes a page must find its copy.
+    expect(args.join(' ')).not.toMatch(/doublewrite/);
+  });
+
+  test('only fast mode does without waiting for the disk', () => {
+    expect(argumentsOf(engine, true)).toContain('--innodb-flush-method=nosync');
+    expect(argumentsOf(engine, false).join(' ')).not.toMatch(/no-?sync/);
   });
 });
 
