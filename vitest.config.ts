@@ -11,11 +11,15 @@ const STORAGE_ONLY = ['bucket-map', 'storage', 'worker-leases'].map(
  */
 export default defineConfig({
   test: {
+    // By default one less than the machine has cores, which on two cores is one.
+    maxWorkers: 2,
     projects: [
       {
         test: {
           name: 'unit',
           include: ['test/unit/**/*.test.ts'],
+          // Most of its time would go into loading the same modules anew for each of its files.
+          isolate: false,
           setupFiles: ['test/support/seed.ts'],
         },
       },

@@ -1,18 +1,27 @@
 /**
- * Runs the test projects one after the other and ends with one line `N passed, N failed`.
+ * Runs the test projects and ends with one line `N passed, N failed`.
  *
- * One after the other, because each project but `unit` starts servers and the timing-sensitive ones
- * should not share two cores. `--long` runs the full forms (hundreds of thousands of orders, tens of
- * kills); `--project NAME` (repeatable) runs a selection.
+ * Projects that mostly wait (for servers that start, for statements) run side by side; those that
+ * assert liveness under time limits have the machine to themselves. Output of projects that run side
+ * by side is not mixed: it comes project by project. `--long` runs the full forms (hundreds of
+ * thousands of orders, tens of kills); `--project NAME` (repeatable) runs a selection.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { z } from 'zod';
 
-const PROJECTS = ['unit', 'host', 'integration-mysql', 'integration-mariadb', 'e2e', 'chaos'];
+/** What runs at the same time; one group after the other. */
+const GROUPS: readonly (readonly string[])[] = [
+  ['unit'],
+  ['host'],
+  ['integration-mysql', 'integration-mariadb'],
+  ['e2e'],
+  ['chaos'],
+];
 
 const report = z.object({
   numPassedTests: z.number(),
@@ -26,21 +35,54 @@ interface Tally {
   readonly failed: number;
 }
 
-function run(project: string, outputFile: string, long: boolean): Promise<number> {
+interface Row {
+  readonly project: string;
+  readonly tally: Tally;
+  readonly seconds: number;
+}
+
+function start(project: string, outputFile: string, long: boolean): ChildProcess {
   const vitest = path.resolve('node_modules/vitest/vitest.mjs');
   const args = ['run', '--project', project, '--reporter=default', '--reporter=json'];
-  const child = spawn(process.execPath, [vitest, ...args, `--outputFile.json=${outputFile}`], {
-    stdio: ['ignore', 'inherit', 'inherit'],
+  return spawn(process.execPath, [vitest, ...args, `--outputFile.json=${outputFile}`], {
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
       NODE_OPTIONS: '--disable-warning=ExperimentalWarning',
       ...(long ? { TEST_LONG: '1' } : {}),
     },
   });
-  return new Promise((resolve, reject) => {
-    child.on('error', reject);
-    child.on('close', (code) => resolve(code ?? 1));
-  });
+}
+
+/**
+ * Passes on what a project prints: at once from when it is its turn, and until then kept (some hundred
+ * kilobytes at most). Returns what gives it its turn.
+ */
+function inTurn(project: string, child: ChildProcess): () => void {
+  const kept: (readonly [NodeJS.WriteStream, Buffer])[] = [];
+  let hasTurn = false;
+  const pass = (target: NodeJS.WriteStream) => (text: Buffer) => {
+    if (hasTurn) target.write(text);
+    else kept.push([target, text]);
+  };
+  child.stdout?.on('data', pass(process.stdout));
+  child.stderr?.on('data', pass(process.stderr));
+  return () => {
+    console.log(`\n== ${project}`);
+    hasTurn = true;
+    for (const [target, text] of kept.splice(0)) target.write(text);
+  };
+}
+
+/** One that could not be started or was killed counts as 1. */
+async function exitCodeOf(child: ChildProcess): Promise<number> {
+  try {
+    const [code] = await once(child, 'close');
+    return Number(code ?? 1);
+  } catch (error) {
+    console.error(error);
+    return 1;
+  }
 }
 
 /** A project that crashed, found no test or failed to load a file counts as failed, whatever it printed. */
@@ -55,21 +97,46 @@ function tallyOf(outputFile: string, exitCode: number): Tally {
   return { passed: parsed.numPassedTests, failed: exitCode !== 0 && failed === 0 ? 1 : failed };
 }
 
+async function runGroup(
+  projects: readonly string[],
+  folder: string,
+  long: boolean,
+): Promise<Row[]> {
+  const runs = projects.map((project) => {
+    const outputFile = path.join(folder, `${project}.json`);
+    const started = performance.now();
+    const child = start(project, outputFile, long);
+    const takeTurn = inTurn(project, child);
+    const ended = exitCodeOf(child).then((exitCode): Row => {
+      const seconds = Math.round((performance.now() - started) / 1000);
+      return { project, tally: tallyOf(outputFile, exitCode), seconds };
+    });
+    return { takeTurn, ended };
+  });
+  for (const { takeTurn, ended } of runs) {
+    takeTurn();
+    await ended;
+  }
+  return Promise.all(runs.map(({ ended }) => ended));
+}
+
 const { values } = parseArgs({
   options: {
     long: { type: 'boolean', default: false },
     project: { type: 'string', multiple: true },
   },
 });
+const chosen = values.project ?? GROUPS.flat();
+const unknown = chosen.filter((project) => !GROUPS.flat().includes(project));
+if (unknown.length > 0) {
+  throw new Error(`No such project: ${unknown.join(', ')}. There are ${GROUPS.flat().join(', ')}.`);
+}
 const folder = mkdtempSync(path.join(tmpdir(), 'shardline-test-'));
-const rows: { project: string; tally: Tally; seconds: number }[] = [];
-for (const project of values.project ?? PROJECTS) {
-  const outputFile = path.join(folder, `${project}.json`);
-  const started = performance.now();
-  console.log(`\n== ${project}`);
-  const exitCode = await run(project, outputFile, values.long);
-  const seconds = Math.round((performance.now() - started) / 1000);
-  rows.push({ project, tally: tallyOf(outputFile, exitCode), seconds });
+const rows: Row[] = [];
+const began = performance.now();
+for (const group of GROUPS) {
+  const projects = group.filter((project) => chosen.includes(project));
+  rows.push(...(await runGroup(projects, folder, values.long)));
 }
 rmSync(folder, { recursive: true, force: true });
 
@@ -79,6 +146,7 @@ for (const { project, tally, seconds } of rows) {
     `${project.padEnd(22)} ${tally.passed} passed, ${tally.failed} failed (${seconds} s)`,
   );
 }
+console.log(`${Math.round((performance.now() - began) / 1000)} s together`);
 const passed = rows.reduce((sum, row) => sum + row.tally.passed, 0);
 const failed = rows.reduce((sum, row) => sum + row.tally.failed, 0);
 console.log(`${passed} passed, ${failed} failed`);

@@ -8,12 +8,16 @@ import {
   isAlive,
   processIdentitySchema,
 } from '../../local/shards/servers/process-identity.ts';
+import { exclusively } from '../../local/shards/exclusive.ts';
 import { createProgressPrinter } from '../../local/shards/progress.ts';
 import { openStack, startStack } from '../../local/shards/stack.ts';
 import type {} from './cluster.ts';
 
 const PREFIX = 'shardline-cluster-';
 const OWNER_FILE = 'owner.json';
+/** Held while abandoned servers are ended: two projects that start together must not both do it. */
+const REMOVAL_LOCK = join(tmpdir(), 'shardline-clusters.lock');
+const REMOVAL_TIMEOUT_MS = 120_000;
 
 /**
  * Starts three shards of the project's engine and storage, once per project and test run. Everything
@@ -26,7 +30,7 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
   if (engine !== 'mysql' && engine !== 'mariadb') {
     throw new Error(`Project ${project.name} sets TEST_ENGINE to neither mysql nor mariadb.`);
   }
-  await removeAbandoned();
+  await exclusively({ lockFile: REMOVAL_LOCK, timeoutMs: REMOVAL_TIMEOUT_MS }, removeAbandoned);
   const { dataDir, owned } = chooseFolder(engine);
   const onProgress = createProgressPrinter({
     write: (text) => process.stdout.write(`[${project.name}] ${text}`),

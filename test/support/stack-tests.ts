@@ -1,15 +1,20 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import type { Engine } from '../../local/shards/binaries/versions.ts';
 import { LocalShardsError } from '../../local/shards/errors.ts';
 import { identityOf } from '../../local/shards/servers/process-identity.ts';
 import type { ShardConnection } from '../../local/shards/settings.ts';
 import { openStack, type Stack, startStack } from '../../local/shards/stack.ts';
 import { readState, writeState } from '../../local/shards/state.ts';
-import { queryShard, runShardsCommand, temporaryStackFolder } from '../support/local-stack.ts';
+import { queryShard, runShardsCommand, temporaryStackFolder } from './local-stack.ts';
 
-describe.each(['mysql', 'mariadb'] as const)('a stack of %s', (engine) => {
+/**
+ * What must hold for a stack of either engine, as tests of the calling file: one file for each, so that the
+ * two run side by side.
+ */
+export function stackTests(engine: Engine): void {
   const { dataDir, dispose } = temporaryStackFolder();
   let stack: Stack;
 
@@ -190,4 +195,4 @@ describe.each(['mysql', 'mariadb'] as const)('a stack of %s', (engine) => {
     expect(identityOf(abandoned[0] ?? 0)).toBeUndefined();
     stack = await startStack({ dataDir, shards: 1, engine, fast: true });
   });
-});
+}
