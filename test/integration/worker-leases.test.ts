@@ -1,4 +1,4 @@
-import { afterAll, afterEach, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, type TestContext } from 'vitest';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { readSnowflake } from '../../src/sharding/snowflake.ts';
 import { createIdGenerator, startUnrefTimer } from '../../src/storage/id-generator.ts';
@@ -13,7 +13,6 @@ let databases: TestDatabases;
 beforeAll(async () => {
   databases = await createTestDatabases();
 });
-afterEach(() => databases.recover());
 afterAll(() => databases.drop());
 
 interface InstanceOptions {
@@ -23,7 +22,11 @@ interface InstanceOptions {
   readonly neverRenews?: boolean;
 }
 
-function instance(options: InstanceOptions) {
+/** Closed at the end of the test that is given. */
+function instance(
+  { onTestFinished }: Pick<TestContext, 'onTestFinished'>,
+  options: InstanceOptions,
+) {
   const clients = createTestStorage({
     ...databases,
     prefix: `${databases.prefix}-${options.scene}`,
@@ -43,8 +46,10 @@ function instance(options: InstanceOptions) {
 
 const partsOf = (id: string) => readSnowflake(BigInt(id));
 
-test('ids of 8 instances that work at once never collide, though all want the same number', async () => {
-  const all = Array.from({ length: 8 }, () => instance({ scene: 'many', random: () => 0 }));
+test('ids of 8 instances that work at once never collide, though all want the same number', async (context) => {
+  const all = Array.from({ length: 8 }, () =>
+    instance(context, { scene: 'many', random: () => 0 }),
+  );
   const ids = await Promise.all(
     all.map(async ({ generator }) => {
       const own: string[] = [];
@@ -56,41 +61,48 @@ test('ids of 8 instances that work at once never collide, though all want the sa
   expect(new Set(all.map(({ generator }) => generator.worker())).size).toBe(8);
 });
 
-test('a number is renewed past its lease, so that nobody else gets it', async () => {
-  const { generator } = instance({ scene: 'renew', random: () => 0 });
-  const first = partsOf(await generator.nextOrderId());
-  await systemClock.sleep(17_000);
-  const other = instance({ scene: 'renew', random: () => 0 });
-  expect(partsOf(await other.generator.nextOrderId()).worker).not.toBe(first.worker);
-  expect(partsOf(await generator.nextOrderId()).worker).toBe(first.worker);
+// Side by side, because they only wait.
+describe.concurrent('after the length of a lease', () => {
+  test('a number is renewed past its lease, so that nobody else gets it', async (context) => {
+    const { generator } = instance(context, { scene: 'renew', random: () => 0 });
+    const first = partsOf(await generator.nextOrderId());
+    await systemClock.sleep(17_000);
+    const other = instance(context, { scene: 'renew', random: () => 0 });
+    expect(partsOf(await other.generator.nextOrderId()).worker).not.toBe(first.worker);
+    expect(partsOf(await generator.nextOrderId()).worker).toBe(first.worker);
+  });
+
+  test('the number of a holder that died is free after its lease, and starts above what it promised', async (context) => {
+    const dead = instance(context, { scene: 'dead', random: () => 0, neverRenews: true });
+    const last = partsOf(await dead.generator.nextOrderId());
+    const next = instance(context, { scene: 'dead', random: () => 0 });
+    expect(partsOf(await next.generator.nextOrderId()).worker).not.toBe(last.worker);
+    await systemClock.sleep(15_500);
+    const heir = instance(context, { scene: 'dead', random: () => 0 });
+    const first = partsOf(await heir.generator.nextOrderId());
+    expect(first.worker).toBe(last.worker);
+    expect(first.timeMs).toBeGreaterThan(last.timeMs + 15_000);
+    // Had the first one only slept, it would notice by itself and take another number.
+    expect(partsOf(await dead.generator.nextOrderId()).worker).not.toBe(last.worker);
+  });
 });
 
-test('the number of a holder that died is free after its lease, and starts above what it promised', async () => {
-  const dead = instance({ scene: 'dead', random: () => 0, neverRenews: true });
-  const last = partsOf(await dead.generator.nextOrderId());
-  const next = instance({ scene: 'dead', random: () => 0 });
-  expect(partsOf(await next.generator.nextOrderId()).worker).not.toBe(last.worker);
-  await systemClock.sleep(15_500);
-  const heir = instance({ scene: 'dead', random: () => 0 });
-  const first = partsOf(await heir.generator.nextOrderId());
-  expect(first.worker).toBe(last.worker);
-  expect(first.timeMs).toBeGreaterThan(last.timeMs + 15_000);
-  // Had the first one only slept, it would notice by itself and take another number.
-  expect(partsOf(await dead.generator.nextOrderId()).worker).not.toBe(last.worker);
-});
-
-test('a number given back is free at once', async () => {
-  const { generator } = instance({ scene: 'back', random: () => 0 });
+test('a number given back is free at once', async (context) => {
+  const { generator } = instance(context, { scene: 'back', random: () => 0 });
   const last = partsOf(await generator.nextOrderId());
   await generator.close();
-  const next = partsOf(await instance({ scene: 'back', random: () => 0 }).generator.nextUserId());
+  const next = partsOf(
+    await instance(context, { scene: 'back', random: () => 0 }).generator.nextUserId(),
+  );
   expect(next.worker).toBe(last.worker);
   expect(next.timeMs).toBeGreaterThan(last.timeMs);
 });
 
 describe('while the storage is away', () => {
-  test('a holder goes on until its lease may be over; then errors; then ids again', async () => {
-    const { generator, logger } = instance({ scene: 'away' });
+  afterEach(() => databases.recover());
+
+  test('a holder goes on until its lease may be over; then errors; then ids again', async (context) => {
+    const { generator, logger } = instance(context, { scene: 'away' });
     await generator.nextOrderId();
     await databases.stack.stopStorage();
     await expect(generator.nextOrderId()).resolves.toBeDefined();
@@ -104,10 +116,10 @@ describe('while the storage is away', () => {
     await expect(generator.nextOrderId()).resolves.toBeDefined();
   });
 
-  test('a start is refused soon', async () => {
+  test('a start is refused soon', async (context) => {
     await databases.stack.stopStorage();
     const startMs = performance.now();
-    const { generator } = instance({ scene: 'cold' });
+    const { generator } = instance(context, { scene: 'cold' });
     await expect(generator.nextOrderId()).rejects.toMatchObject({ code: 'storage-unavailable' });
     expect(performance.now() - startMs).toBeLessThan(5_000);
   });
