@@ -16,9 +16,8 @@ import { z } from 'zod';
 
 /** What runs at the same time; one group after the other. */
 const GROUPS: readonly (readonly string[])[] = [
-  ['unit'],
+  ['unit', 'integration-mysql', 'integration-mariadb'],
   ['host'],
-  ['integration-mysql', 'integration-mariadb'],
   ['e2e'],
   ['chaos'],
 ];
@@ -49,6 +48,7 @@ function start(project: string, outputFile: string, long: boolean): ChildProcess
     env: {
       ...process.env,
       NODE_OPTIONS: '--disable-warning=ExperimentalWarning',
+      ...(process.stdout.isTTY ? { FORCE_COLOR: '1' } : {}),
       ...(long ? { TEST_LONG: '1' } : {}),
     },
   });
