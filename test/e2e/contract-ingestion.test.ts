@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { startTestApp, type TestApp } from '../support/app.ts';
+import { QUICK_REDELIVERY, startTestApp, type TestApp } from '../support/app.ts';
 import { until, type HttpReply } from '../support/http.ts';
 
 const USERS = ['1001', '2002', '3003', '4004', '5005', '6006'];
 
 let app: TestApp;
 beforeAll(async () => {
-  app = await startTestApp();
+  app = await startTestApp({ settings: QUICK_REDELIVERY });
   for (const userId of USERS) {
     await app.http.post('/api/users', { userId, email: `u${userId}@example.com` });
   }

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bucketOf } from '../../src/sharding/hash.ts';
-import { startTestApp, type TestApp } from '../support/app.ts';
+import { QUICK_REDELIVERY, startTestApp, type TestApp } from '../support/app.ts';
 import { until } from '../support/http.ts';
 import { expectGreen, verifyCluster } from '../support/verify.ts';
 
 let app: TestApp;
 beforeAll(async () => {
-  app = await startTestApp();
+  app = await startTestApp({ settings: QUICK_REDELIVERY });
 });
 afterAll(() => app.stop());
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { startTestApp, type TestApp } from '../support/app.ts';
+import { QUICK_REDELIVERY, startTestApp, type TestApp } from '../support/app.ts';
 
 /** What must not be found in any line that the host prints, whatever the level: it is somebody's, or a secret. */
 const PRIVATE = {
@@ -12,7 +12,7 @@ const PRIVATE = {
 let app: TestApp;
 beforeAll(async () => {
   app = await startTestApp({
-    settings: { LOG_LEVEL: 'debug', SAGA_SWEEP_SCHEDULE: '* * * * * *' },
+    settings: { ...QUICK_REDELIVERY, LOG_LEVEL: 'debug', SAGA_SWEEP_SCHEDULE: '* * * * * *' },
   });
 });
 afterAll(() => app.stop());

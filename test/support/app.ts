@@ -27,6 +27,12 @@ export interface TestAppOptions {
   readonly app?: string;
 }
 
+/** A refused message comes back at once, where a test waits until it is poison and for nothing else. */
+export const QUICK_REDELIVERY = {
+  AzureFunctionsJobHost__extensions__queues__visibilityTimeout: '00:00:00',
+  AzureFunctionsJobHost__extensions__queues__maxPollingInterval: '00:00:00.250',
+} as const;
+
 /** The app in a local host of its own, over real shards and storage. */
 export interface TestApp {
   readonly http: HttpClient;
