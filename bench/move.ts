@@ -25,6 +25,7 @@ import {
   PATIENT,
   type Round,
 } from './move-round.ts';
+import { readCount } from './options.ts';
 import { analyzeTables } from './statements.ts';
 
 export const MOVE_HELP = `  move               copy and verification of one bucket between two servers, in mysqldump | mysql of the same rows
@@ -54,20 +55,16 @@ function readOptions(args: readonly string[]): Options {
       json: { type: 'string' },
     },
   });
-  const count = (name: string, text: string, most: number): number => {
-    if (/^\d{1,9}$/.test(text) && Number(text) >= 1 && Number(text) <= most) return Number(text);
-    throw new TypeError(`--${name} takes a whole number from 1 to ${most}.`);
-  };
   const { engine, seed, json } = values;
   if (engine !== 'mysql' && engine !== 'mariadb') {
     throw new TypeError('--engine is mysql or mariadb.');
   }
   return {
     // The bucket has to fit into the servers' memory, else the disk is measured.
-    orders: count('orders', values.orders, 1_000_000),
-    rounds: count('rounds', values.rounds, 100),
+    orders: readCount('orders', values.orders, 1_000_000),
+    rounds: readCount('rounds', values.rounds, 100),
     engine,
-    seed: seed === undefined ? undefined : count('seed', seed, 999_999_999),
+    seed: seed === undefined ? undefined : readCount('seed', seed, 999_999_999),
     json,
   };
 }

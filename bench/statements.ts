@@ -25,3 +25,17 @@ export function insertRows(table: string, columns: string, rows: readonly string
 export function analyzeTables(): string {
   return `ANALYZE TABLE ${SHARDED_TABLES.map(({ name }) => name).join(', ')}`;
 }
+
+/** What writing an order costs at least: the row and nothing else. Values: bucket, order id, user id, amount, created at. */
+export const PLAIN_INSERT =
+  'INSERT INTO orders (bucket, order_id, user_id, amount_cents, created_at) VALUES (?, ?, ?, ?, ?)';
+
+/** What reading a page of a user's newest orders costs at least. Value: user id. */
+export const PLAIN_PAGE =
+  'SELECT order_id, user_id, amount_cents, created_at FROM orders WHERE user_id = ? ORDER BY created_at DESC, order_id DESC LIMIT 101';
+
+export const ALLOW_LOCAL_INFILE = 'SET GLOBAL local_infile = 1';
+
+/** The file's name is not used: the driver is given what it would hold. */
+export const LOAD_ORDERS =
+  "LOAD DATA LOCAL INFILE 'orders' INTO TABLE orders FIELDS TERMINATED BY ',' (bucket, order_id, user_id, amount_cents, created_at)";

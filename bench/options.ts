@@ -1,0 +1,53 @@
+import { parseArgs } from 'node:util';
+import { createRandom, type Random } from '../test/support/random.ts';
+
+/** What all benches of the table take. */
+export interface BenchOptions {
+  /** Rounds that count. */
+  readonly rounds: number;
+  /** How long each measure drives its callers in a round, milliseconds. */
+  readonly roundMs: number;
+  readonly engine: 'mysql' | 'mariadb';
+  readonly random: Random;
+}
+
+export const OPTIONS_HELP = `  Options of all in the table:
+    --rounds N       rounds that count; one before them does not        (default 5)
+    --ms N           length of a measure in a round, milliseconds       (default 600)
+    --engine ENGINE  mysql or mariadb                                   (default mysql)
+    --seed N         of users, amounts and the order of the measures
+    --json FILE      write the table there too
+`;
+
+/** Reads the options. Throws TypeError, with what is expected. */
+export function readBenchOptions(
+  args: readonly string[],
+): BenchOptions & { readonly json: string | undefined } {
+  const { values } = parseArgs({
+    args: [...args],
+    options: {
+      rounds: { type: 'string', default: '5' },
+      ms: { type: 'string', default: '600' },
+      engine: { type: 'string', default: 'mysql' },
+      seed: { type: 'string' },
+      json: { type: 'string' },
+    },
+  });
+  const { engine, seed, json } = values;
+  if (engine !== 'mysql' && engine !== 'mariadb') {
+    throw new TypeError('--engine is mysql or mariadb.');
+  }
+  return {
+    rounds: readCount('rounds', values.rounds, 100),
+    roundMs: readCount('ms', values.ms, 60_000),
+    engine,
+    random: createRandom(seed === undefined ? undefined : readCount('seed', seed, 999_999_999)),
+    json,
+  };
+}
+
+/** A whole number from 1 to `most`. Throws TypeError. */
+export function readCount(name: string, text: string, most: number): number {
+  if (/^\d{1,9}$/.test(text) && Number(text) >= 1 && Number(text) <= most) return Number(text);
+  throw new TypeError(`--${name} takes a whole number from 1 to ${most}.`);
+}

@@ -1,0 +1,51 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { expect, test } from 'vitest';
+import { z } from 'zod';
+
+/** That the benches work, on servers of their own; what they measure in a moment like this is no test. */
+const run = promisify(execFile);
+
+const report = z.object({
+  seed: z.literal(7),
+  lines: z.array(
+    z.object({ what: z.string(), ratio: z.object({ median: z.number().positive() }) }),
+  ),
+});
+
+test('every bench of the table measures its lines', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'shardline-bench-test-'));
+  try {
+    const file = path.join(folder, 'figures.json');
+    const options = ['--rounds', '1', '--ms', '40', '--seed', '7', '--json', file];
+    const { stdout } = await run(process.execPath, ['bench/main.ts', ...options]);
+    const { lines } = report.parse(JSON.parse(await readFile(file, 'utf8')));
+    expect(lines.map(({ what }) => what)).toEqual([
+      'route a key',
+      ...[1, 8, 32, 64].flatMap((callers) =>
+        ['an order', 'its statement alone'].flatMap((what) => [
+          `${what}, ${callers} at once: throughput`,
+          `${what}, ${callers} at once: p95`,
+        ]),
+      ),
+      'orders in groups, 64 at once: throughput',
+      'a chunk of 2000 orders',
+      'a user’s 100 newest orders: throughput',
+    ]);
+    for (const { what } of lines) expect(stdout).toContain(what);
+    expect(stdout).toMatch(/\d+ of 20 targets met; 1 rounds of 40 ms, seed 7/);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+});
+
+test('a wrong option is told, and nothing is started', async () => {
+  const wrong = run(process.execPath, ['bench/main.ts', 'orders', '--rounds', 'many']);
+  await expect(wrong).rejects.toMatchObject({
+    code: 2,
+    stderr: expect.stringContaining('--rounds takes'),
+  });
+});
