@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-/** They talk to the storage account alone: once is enough, whatever the engine. */
-const STORAGE_ONLY = ['bucket-map', 'storage', 'worker-leases'].map(
+/** They are about the storage account or the sign-in alone: once is enough, whatever the engine. */
+const ANY_ENGINE = ['bucket-map', 'deploy-sign-in', 'storage', 'worker-leases'].map(
   (name) => `test/integration/${name}.test.ts`,
 );
 
@@ -40,7 +40,7 @@ export default defineConfig({
           name: `integration-${engine}`,
           setupFiles: ['test/support/seed.ts'],
           include: ['test/integration/**/*.test.ts'],
-          exclude: engine === 'mysql' ? [] : STORAGE_ONLY,
+          exclude: engine === 'mysql' ? [] : ANY_ENGINE,
           env: { TEST_ENGINE: engine },
           globalSetup: ['test/support/cluster-setup.ts'],
           fileParallelism: false,

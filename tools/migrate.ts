@@ -8,6 +8,7 @@ import { AppError } from '../src/kernel/errors.ts';
 import { createJsonLogger } from '../src/kernel/logger.ts';
 import { createCredential } from '../src/sign-in.ts';
 import { CannotDo } from './app-client.ts';
+import { createOperatorCredential } from './deploy/operator-credential.ts';
 import {
   DEFAULT_CONCURRENCY,
   deliverSchema,
@@ -24,14 +25,14 @@ The shards are those of SHARDS, in the environment, as the app gets them.
 Options
   --user USER        sign in as this user instead (default MIGRATE_USER; password: MIGRATE_PASSWORD)
   --client-id ID     with auth "entra": the user-assigned identity to sign in with (default MIGRATE_CLIENT_ID;
-                     none: whoever is signed in here, by azd or az)
+                     none: whoever is signed in here, by azd or else az)
   --concurrency N    shards at once, 1 to 32 (default ${DEFAULT_CONCURRENCY})
   --dry-run          only tell what is left to do
   --json             print the result as JSON, and nothing else, on standard output
   --help             this text
 
 Exit code: 0 all shards are up to date (or could be told, with --dry-run), 1 a shard failed: run it again,
-2 nothing was changed, because a version clashes or a setting is wrong.
+2 somebody must act first: a version clashes, a server refuses, or a setting is wrong.
 `;
 
 interface Command {
@@ -87,7 +88,10 @@ async function deliver(command: Command): Promise<number> {
     ...command,
     files: await loadMigrations(),
     tokens: createTokenSource({
-      credential: createCredential(command.clientId),
+      credential:
+        command.clientId === undefined
+          ? createOperatorCredential(process.env['AZURE_TENANT_ID'])
+          : createCredential(command.clientId),
       clock: systemClock,
       logger,
     }),

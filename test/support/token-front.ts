@@ -6,14 +6,18 @@ const SSL = 0x800;
 const CONNECT_ATTRIBUTES = 0x100000;
 const MULTI_FACTOR = 0x10000000;
 const CONNECT_WITH_DATABASE = 0x8;
+/** COM_QUERY: the text of a statement follows. */
+const QUERY = 3;
 const ACCESS_DENIED = 1045;
 
 export interface TokenFrontOptions {
-  /** The server behind. `user` has no password there. */
-  readonly backend: { readonly host: string; readonly port: number; readonly user: string };
+  /** The server behind. `user` (default: whoever signs in) has no password there. */
+  readonly backend: { readonly host: string; readonly port: number; readonly user?: string };
   /** Without it the front offers no TLS, as a server of somebody else might. */
   readonly certificate?: Certificate;
   readonly accepts: (token: string) => boolean;
+  /** What the server behind gets instead of the text of a query: for statements that only Azure's servers know. */
+  readonly translate?: (text: string) => string;
 }
 
 /** A MySQL or MariaDB server whose one account signs in with a token. */
@@ -95,10 +99,25 @@ async function handshake(
   }
   const end = await logIn(backend, fromBackend, greeting.payload, answer.payload, options);
   write(stream, sent.sequence + 1, end);
-  fromClient.stop();
   fromBackend.stop();
-  stream.pipe(backend);
   backend.pipe(stream);
+  if (options.translate !== undefined) return handOn(fromClient, backend, options.translate);
+  fromClient.stop();
+  stream.pipe(backend);
+}
+
+/** Until the client closes, which rejects. Packets below 16 MB only. */
+async function handOn(
+  fromClient: Packets,
+  backend: Socket,
+  translate: (text: string) => string,
+): Promise<never> {
+  for (;;) {
+    const { sequence, payload } = await fromClient.next();
+    const isQuery = sequence === 0 && payload[0] === QUERY;
+    const sent = isQuery ? Buffer.from(translate(payload.toString('latin1')), 'latin1') : payload;
+    write(backend, sequence, sent);
+  }
 }
 
 /** Logs in behind with the same capabilities and database, and returns the server's last word. */
@@ -120,7 +139,8 @@ async function logIn(
     ? answer.subarray(databaseAt, answer.indexOf(0, databaseAt) + 1)
     : Buffer.alloc(0);
   const plugin = greeting.subarray(greeting.lastIndexOf(0, greeting.length - 2) + 1);
-  const user = Buffer.from(`${options.backend.user}\0\0`);
+  const name = options.backend.user ?? answer.toString('utf8', 32, userEnd);
+  const user = Buffer.from(`${name}\0\0`);
   write(backend, 1, Buffer.concat([head, user, database, plugin]));
   let reply = await packets.next();
   while (reply.payload[0] === 0xfe || reply.payload[0] === 0x01) {

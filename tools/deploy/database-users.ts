@@ -68,7 +68,8 @@ function loginStatements({ name, login }: DatabaseUser, account: string): string
   if ('password' in login) {
     const password = sqlLiteral(login.password);
     return [
-      `CREATE USER IF NOT EXISTS ${account} IDENTIFIED BY ${password}`,
+      `CREATE USER ${account} IDENTIFIED BY ${password}`,
+      // One that is there may have another.
       `ALTER USER ${account} IDENTIFIED BY ${password}`,
     ];
   }
@@ -84,6 +85,14 @@ function loginStatements({ name, login }: DatabaseUser, account: string): string
 
 /** ER_CANNOT_USER: there is a user of this name already. */
 const USER_EXISTS = 1396;
+
+function isThere(statement: string, error: unknown): boolean {
+  return (
+    /^CREATE (?:AAD)?USER /.test(statement) &&
+    isFailure(error, 'rejected') &&
+    driverErrorFields(error.cause).errno === USER_EXISTS
+  );
+}
 
 function isDispensable(statement: string, error: unknown): boolean {
   const reads = MAINTENANCE_READS.some((name) => statement.startsWith(`GRANT SELECT ON ${name} `));
@@ -102,11 +111,7 @@ export async function ensureUser(
     try {
       await session.command(statement);
     } catch (error) {
-      const isThere =
-        statement.startsWith('CREATE AADUSER') &&
-        isFailure(error, 'rejected') &&
-        driverErrorFields(error.cause).errno === USER_EXISTS;
-      if (isThere) outcome = 'present';
+      if (isThere(statement, error)) outcome = 'present';
       else if (!isDispensable(statement, error)) throw error;
     }
   }

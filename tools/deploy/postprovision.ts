@@ -4,15 +4,16 @@ import { loadMigrations } from '../../src/database/migration-files.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { AppError } from '../../src/kernel/errors.ts';
 import { createJsonLogger } from '../../src/kernel/logger.ts';
-import { createCredential } from '../../src/sign-in.ts';
 import { CannotDo } from '../app-client.ts';
-import { type DatabaseUser, ensureUser } from './database-users.ts';
+import { type DatabaseUser, ensureUser, userStatements } from './database-users.ts';
+import { createOperatorCredential } from './operator-credential.ts';
 import {
   DEFAULT_CONCURRENCY,
   deliverSchema,
   describeSchemas,
   exitCodeOf,
   onEachShard,
+  type ShardSchema,
 } from './schema.ts';
 
 /**
@@ -23,7 +24,8 @@ import {
  * MIGRATOR_IDENTITY_CLIENT_ID, MYSQL_PUBLIC_ACCESS. With MYSQL_ADMIN_PASSWORD it signs in by password instead and
  * creates users with APP_PASSWORD and MIGRATOR_PASSWORD: the way out where Entra users cannot be created.
  *
- * Exit code: 0 done, 1 a server failed: run it again, 2 a setting is wrong or a version clashes.
+ * Exit code: 0 done, 1 a server failed: run it again, 2 somebody must act first: a setting is wrong, a server refuses, or
+ * a version clashes. The schema is left alone until all users are there.
  */
 async function main(env: Readonly<Record<string, string | undefined>>): Promise<number> {
   const logger = createJsonLogger({
@@ -32,16 +34,20 @@ async function main(env: Readonly<Record<string, string | undefined>>): Promise<
     nowMs: () => Date.now(),
   });
   const tokens = createTokenSource({
-    credential: createCredential(undefined),
+    credential: createOperatorCredential(env['AZURE_TENANT_ID']),
     clock: systemClock,
     logger,
   });
   const shards = asAdministrator(parseShards(env['SHARDS']), env);
   const users = usersOf(env);
+  // Before anything is sent: what does not fit is refused here.
+  for (const user of users) userStatements(user, shards[0]?.database ?? '');
   const failed = await createUsers(shards, users, tokens);
-  if (failed > 0) {
-    if (env['MYSQL_PUBLIC_ACCESS'] === 'Disabled') console.error(UNREACHABLE);
-    return 1;
+  if (failed.length > 0) {
+    console.error(describeSchemas(failed));
+    const isAway = failed.some(({ state }) => state === 'failed');
+    if (isAway && env['MYSQL_PUBLIC_ACCESS'] === 'Disabled') console.error(UNREACHABLE);
+    return exitCodeOf(failed);
   }
   const files = await loadMigrations();
   const concurrency = DEFAULT_CONCURRENCY;
@@ -90,12 +96,12 @@ function usersOf(env: Readonly<Record<string, string | undefined>>): readonly Da
   ];
 }
 
-/** Prints one line for each server; returns how many failed. */
+/** Prints one line for each user of each server; returns the servers that failed. */
 async function createUsers(
   shards: readonly ShardSettings[],
   users: readonly DatabaseUser[],
   tokens: TokenSource,
-): Promise<number> {
+): Promise<readonly ShardSchema[]> {
   // Not the application's database: nobody needs rights there yet.
   const servers = shards.map((shard) => ({ ...shard, database: 'information_schema' }));
   const results = await onEachShard(
@@ -108,9 +114,7 @@ async function createUsers(
       return { shard: shard.name, state: 'current' };
     },
   );
-  const failed = results.filter((result) => result.state !== 'current');
-  if (failed.length > 0) console.error(describeSchemas(failed));
-  return failed.length;
+  return results.filter((result) => result.state !== 'current');
 }
 
 try {

@@ -22,6 +22,8 @@ export type ShardSchema = { readonly shard: string } & (
   | { readonly state: 'applied'; readonly migrations: readonly string[] }
   /** Somebody must settle it: nothing was changed on any shard. */
   | { readonly state: 'clash'; readonly problem: string }
+  /** The server refuses the sign-in or a statement: somebody must act before a repeat helps. */
+  | { readonly state: 'refused'; readonly problem: string }
   /** Running the command again goes on from here. */
   | { readonly state: 'failed'; readonly problem: string }
 );
@@ -44,7 +46,7 @@ export interface SchemaOptions {
  */
 export async function deliverSchema(options: SchemaOptions): Promise<readonly ShardSchema[]> {
   const looks = await onEachShard(options, (session, shard) => look(session, shard, options.files));
-  const isBlocked = looks.some(({ state }) => state === 'clash' || state === 'failed');
+  const isBlocked = looks.some((shard) => 'problem' in shard);
   if (isBlocked || options.dryRun) return looks;
   let done = 0;
   return onEachShard(options, async (session, shard, id) => {
@@ -58,9 +60,9 @@ export async function deliverSchema(options: SchemaOptions): Promise<readonly Sh
   });
 }
 
-/** 0 all is well, 1 a shard failed and a repeat may help, 2 somebody must settle a clash. */
+/** 0 all is well, 1 a shard failed and a repeat may help, 2 somebody must act first. */
 export function exitCodeOf(shards: readonly ShardSchema[]): number {
-  if (shards.some(({ state }) => state === 'clash')) return 2;
+  if (shards.some(({ state }) => state === 'clash' || state === 'refused')) return 2;
   return shards.some(({ state }) => state === 'failed') ? 1 : 0;
 }
 
@@ -131,7 +133,7 @@ export function onEachShard(
       const problem = error instanceof Error ? error.message : String(error);
       const cause =
         error instanceof Error && error.cause instanceof Error ? error.cause.message : '';
-      const state = isRetryable(error) ? 'failed' : 'clash';
+      const state = isRetryable(error) ? 'failed' : 'refused';
       return { shard: shard.name, state, problem: `${problem} ${cause}`.trim() };
     } finally {
       await Promise.all([pools.single.close(1_000), pools.batch.close(1_000)]);
