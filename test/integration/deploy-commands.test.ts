@@ -88,7 +88,7 @@ function documentedGrants(): readonly string[] {
   const { app, migrator } = names;
   const { database } = databases;
   return [
-    `GRANT PROCESS ON *.* TO ${app}`,
+    `GRANT PROCESS, ${databases.engine === 'mysql' ? 'REPLICATION CLIENT' : 'BINLOG MONITOR'} ON *.* TO ${app}`,
     `GRANT SELECT ON performance_schema.* TO ${app}`,
     `GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER ON ${database}.* TO ${app}`,
     `GRANT SELECT ON mysql.innodb_index_stats TO ${app}`,

@@ -19,6 +19,10 @@ export interface TestAppOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** Ask for keys, as Azure does. */
   readonly auth?: boolean;
+  /** Makes the user of the app on the new databases, and gives its name and password; default: the local one. */
+  readonly signIn?: (
+    databases: TestDatabases,
+  ) => Promise<Pick<ShardConnection, 'user' | 'password'>>;
   /** A second instance over the databases and storage account of this one. */
   readonly beside?: TestApp;
   /** The app runs from its sources, and these happen in it. */
@@ -68,6 +72,7 @@ export interface TestApp {
 export async function startTestApp(options: TestAppOptions = {}): Promise<TestApp> {
   const databases =
     options.beside?.databases ?? (await createTestDatabases({ shards: options.shards ?? 3 }));
+  const signIn = await options.signIn?.(databases);
   let configured = options.configured ?? databases.shards.length;
   if (options.beside === undefined) await emptyStorage(databases.storageConnectionString);
   const dataDir = await mkdtemp(path.join(tmpdir(), 'shardline-host-'));
@@ -81,7 +86,9 @@ export async function startTestApp(options: TestAppOptions = {}): Promise<TestAp
       ...(options.faults === undefined ? {} : { app: options.faults.app }),
       onLine: (line) => output.push(line),
       settings: {
-        SHARDS: JSON.stringify(databases.shards.slice(0, configured)),
+        SHARDS: JSON.stringify(
+          databases.shards.slice(0, configured).map((shard) => ({ ...shard, ...signIn })),
+        ),
         AzureWebJobsStorage: databases.storageConnectionString,
         FUNCTIONS_WORKER_RUNTIME: 'node',
         // Half a minute of a dead instance's lease is long for a test.

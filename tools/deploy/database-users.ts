@@ -33,13 +33,14 @@ const SERVER_PRIVILEGES: Readonly<Record<DatabaseUser['role'], string | undefine
 };
 
 /**
- * What maintenance reads beside them: pages of indexes, and which of them are used. A server that does not let its
- * administrator pass these on is left without: maintenance then knows less, and says so.
+ * What maintenance reads beside them: pages of indexes, which of them are used, and how far a replica is behind. A server
+ * that does not let its administrator pass these on is left without: maintenance then knows less, and says so.
  */
 const MAINTENANCE_READS = [
-  'mysql.innodb_table_stats',
-  'mysql.innodb_index_stats',
-  'performance_schema.*',
+  'SELECT ON mysql.innodb_table_stats',
+  'SELECT ON mysql.innodb_index_stats',
+  'SELECT ON performance_schema.*',
+  'REPLICATION CLIENT ON *.*',
 ] as const;
 
 /** The statements for one user, in order; pure. Throws {@link CannotDo} for a name or an id that does not fit. */
@@ -59,7 +60,7 @@ export function userStatements(user: DatabaseUser, database: string, host = ANYW
     ...(onServer === undefined ? [] : [`GRANT ${onServer} ON *.* TO ${account}`]),
     `GRANT ${DATABASE_PRIVILEGES[user.role]} ON \`${database}\`.* TO ${account}`,
     ...(user.role === 'app'
-      ? MAINTENANCE_READS.map((name) => `GRANT SELECT ON ${name} TO ${account}`)
+      ? MAINTENANCE_READS.map((right) => `GRANT ${right} TO ${account}`)
       : []),
   ];
 }
@@ -95,7 +96,7 @@ function isThere(statement: string, error: unknown): boolean {
 }
 
 function isDispensable(statement: string, error: unknown): boolean {
-  const reads = MAINTENANCE_READS.some((name) => statement.startsWith(`GRANT SELECT ON ${name} `));
+  const reads = MAINTENANCE_READS.some((right) => statement.startsWith(`GRANT ${right} `));
   return reads && (isFailure(error, 'misconfigured') || isFailure(error, 'rejected'));
 }
 

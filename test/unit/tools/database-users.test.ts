@@ -22,6 +22,7 @@ describe('the database users of a deployment', () => {
       "GRANT SELECT ON mysql.innodb_table_stats TO 'shardline-app'@'%'",
       "GRANT SELECT ON mysql.innodb_index_stats TO 'shardline-app'@'%'",
       "GRANT SELECT ON performance_schema.* TO 'shardline-app'@'%'",
+      "GRANT REPLICATION CLIENT ON *.* TO 'shardline-app'@'%'",
     ]);
   });
 
@@ -29,13 +30,14 @@ describe('the database users of a deployment', () => {
     const refused: string[] = [];
     const server = {
       command: (text: string) => {
-        if (!/ ON (?:mysql|performance_schema)\./.test(text)) return Promise.resolve();
+        if (!/ ON (?:mysql|performance_schema)\.|^GRANT REPLICATION/.test(text))
+          return Promise.resolve();
         refused.push(text);
         return Promise.reject(DatabaseError.from({ errno: 1044, code: 'X' }, 'statement'));
       },
     };
     expect(await ensureUser(server, APP, 'shardline')).toBe('created');
-    expect(refused).toHaveLength(3);
+    expect(refused).toHaveLength(4);
   });
 
   it.each([
