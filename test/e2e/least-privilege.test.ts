@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { z } from 'zod';
 import { loadMigrations } from '../../src/database/migration-files.ts';
 import { rebalanceSchema, type Rebalance } from '../../src/rebalancing/run-model.ts';
 import { bucketOf } from '../../src/sharding/hash.ts';
