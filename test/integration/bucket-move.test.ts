@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { systemClock } from '../../src/kernel/clock.ts';
 import type { AppError } from '../../src/kernel/errors.ts';
 import { copyBucket } from '../../src/rebalancing/copy.ts';
 import { diffPass } from '../../src/rebalancing/pass.ts';
@@ -8,7 +7,8 @@ import { contentOf, insertRandomRows } from '../support/moves/rows.ts';
 import { createMoves, readCertificate } from '../support/moves/scenes.ts';
 import { createMoveWorld, runMove, SMALL } from '../support/moves/world.ts';
 import type { MoveWorld } from '../support/moves/world.ts';
-import { startWriters, writtenRows } from '../support/moves/writers.ts';
+import { startWriters, type Writers, writtenRows } from '../support/moves/writers.ts';
+import { until } from '../support/http.ts';
 import { createRandom } from '../support/random.ts';
 
 /** Moving one bucket between real servers (I1, I2, I5): what arrives is what was there, whatever happens meanwhile. */
@@ -89,16 +89,16 @@ describe('moving a bucket', () => {
       count: WRITERS,
       random,
     });
-    await systemClock.sleep(300);
+    // Otherwise nothing would be proven: both shards are written to.
+    await writtenTo(writers, 0);
     const steps = await runMove(world.services, move, { ...SMALL, stallLimitMs: 1_000 });
-    await systemClock.sleep(300);
+    await writtenTo(writers, 1);
     const figures = await writers.stop();
     expect(steps.at(-1)).toEqual({ step: 'done' });
     const found = await world.on(1, (shard) => writtenRows(shard, move.bucket));
     expect(found, `seed ${random.seed}`).toEqual(writers.expected);
     const states = await world.ownership(move.bucket);
     expect(states.filter(({ state }) => state === 'owned')).toHaveLength(1);
-    // Otherwise nothing was proven: both shards were written to.
     expect(figures.byShard[0]).toBeGreaterThan(50);
     expect(figures.byShard[1]).toBeGreaterThan(50);
     const { stallMs, passes, rowsRepairedUnderFence } = await readCertificate(world, move);
@@ -131,3 +131,12 @@ describe('moving a bucket', () => {
     ]);
   });
 });
+
+async function writtenTo(writers: Writers, shard: number): Promise<void> {
+  const limits = { timeoutMs: 30_000, everyMs: 20 };
+  await until(
+    () => Promise.resolve(writers.written(shard)),
+    (count) => count > 50,
+    limits,
+  );
+}

@@ -5,6 +5,8 @@ import type { Random } from '../random.ts';
 
 /** Writers of one bucket on several tables that remember what was acknowledged. */
 export interface Writers {
+  /** Writes that a shard has acknowledged so far. */
+  written(shard: number): number;
   /** Ends them; throws what one of them threw. */
   stop(): Promise<WriterFigures>;
   /** `table/key` → value of every row that must be there, by what was acknowledged. */
@@ -134,6 +136,7 @@ export function startWriters(
   all.catch(() => undefined);
   return {
     expected,
+    written: (shard) => byShard[shard] ?? 0,
     stop: async () => {
       stopped = true;
       await all;
