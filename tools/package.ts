@@ -52,7 +52,9 @@ function stage(out: string): void {
   for (const name of STAGED) cpSync(join(ROOT, name), join(out, name), { recursive: true });
   const npmrc = join(ROOT, '.npmrc');
   if (existsSync(npmrc)) cpSync(npmrc, join(out, '.npmrc'));
-  npm(out, 'ci', '--omit=dev', '--ignore-scripts', '--prefer-offline', '--no-audit', '--no-fund');
+  // No links to programs: nothing here runs them, and an archive of the package stays free of links.
+  const options = ['--omit=dev', '--ignore-scripts', '--no-bin-links', '--prefer-offline'];
+  npm(out, 'ci', ...options, '--no-audit', '--no-fund');
   rmSync(join(out, '.npmrc'), { force: true });
   mkdirSync(dirname(out), { recursive: true });
   // Without them in the manifest, which npm would call missing: nothing of theirs is here.

@@ -89,6 +89,15 @@ test('delivery hands on every variable of the parameters', () => {
   expect(missing).toEqual([]);
 });
 
+test('what is deployed is what npm run package lets through, packed as a whole', () => {
+  const made = workflow.parse(parse(read('.github/workflows/azure-dev.yml'))).jobs['package'];
+  const lines = (made?.steps ?? []).flatMap(({ run }) => run ?? []);
+  expect(lines.at(-1)).toBe(
+    'npm run -s package -- --out package/api && cd package/api && zip --quiet --recurse-paths ../api.zip .',
+  );
+  expect(read('.github/workflows/deliver.yml')).toContain('--from-package package/api.zip');
+});
+
 describe('alerts', () => {
   const bicep = read('infra/app/alerts.bicep');
   const alerts = z
