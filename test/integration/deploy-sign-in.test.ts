@@ -5,6 +5,7 @@ import {
   type Deployment,
   emptyDatabases,
   hookLine,
+  hookLineInPath,
   provision,
   readServers,
   removeUsers,
@@ -156,9 +157,8 @@ it('npm run migrate signs in as the identity of the migrator', async () => {
 it('what is set wrong is refused with its name, and changes nothing', async () => {
   const before = await readServers(databases, names);
   signIn.set('azd', 'Secret.of.a.stranger');
-  // npx only finds the program, which the tests' own PATH does as well; that way is run above.
-  const line = hookLine('postprovision').replace(/^npx --no -- /, '');
-  const hook = (change: Readonly<Record<string, string>>): Promise<Ended> => run(line, change);
+  const hook = (change: Readonly<Record<string, string>>): Promise<Ended> =>
+    run(hookLineInPath('postprovision'), change);
   const cases: readonly (readonly [Promise<Ended>, string])[] = [
     [hook({}), 'shard-1: refused: The shard refuses this application: user, password'],
     [hook({ SHARDS: '[{"password":"Secret' }), 'SHARDS: is not JSON'],
@@ -176,7 +176,7 @@ it('what is set wrong is refused with its name, and changes nothing', async () =
 it('the hook before provisioning refuses with the arithmetic, and lets through what fits', async () => {
   const [fits, refused] = await Promise.all([
     run(hookLine('preprovision'), { PROFILE: 'dev', SHARD_COUNT: '3' }),
-    run(hookLine('preprovision'), { PROFILE: 'dev', MAX_INSTANCES: '100' }),
+    run(hookLineInPath('preprovision'), { PROFILE: 'dev', MAX_INSTANCES: '100' }),
   ]);
   expect([fits.code, fits.stderr]).toEqual([0, '']);
   expect([refused.code, refused.stdout]).toEqual([1, '']);
