@@ -13,7 +13,6 @@ import { loadConfig } from '../src/config.ts';
 import { createServices } from '../src/create-services.ts';
 import type { ShardId } from '../src/kernel/ids.ts';
 import { createJsonLogger } from '../src/kernel/logger.ts';
-import { createRandom } from '../test/support/random.ts';
 import { fillBucket } from './bucket.ts';
 import { createDumpPipe } from './dump-pipe.ts';
 import { type Figure, figureOf, showFigure } from './figures.ts';
@@ -25,7 +24,7 @@ import {
   PATIENT,
   type Round,
 } from './move-round.ts';
-import { readCount } from './options.ts';
+import { readCount, readServerOptions, SERVER_OPTIONS } from './options.ts';
 import { analyzeTables } from './statements.ts';
 
 export const MOVE_HELP = `  move               copy and verification of one bucket between two servers, in mysqldump | mysql of the same rows
@@ -36,37 +35,16 @@ export const MOVE_HELP = `  move               copy and verification of one buck
     --json FILE      write the figures there too
 `;
 
-interface Options {
-  readonly orders: number;
-  readonly rounds: number;
-  readonly engine: 'mysql' | 'mariadb';
-  readonly seed: number | undefined;
-  readonly json: string | undefined;
-}
+type Options = ReturnType<typeof readServerOptions> & { readonly orders: number };
 
 function readOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
-    options: {
-      orders: { type: 'string', default: '200000' },
-      rounds: { type: 'string', default: '5' },
-      engine: { type: 'string', default: 'mysql' },
-      seed: { type: 'string' },
-      json: { type: 'string' },
-    },
+    options: { orders: { type: 'string', default: '200000' }, ...SERVER_OPTIONS },
   });
-  const { engine, seed, json } = values;
-  if (engine !== 'mysql' && engine !== 'mariadb') {
-    throw new TypeError('--engine is mysql or mariadb.');
-  }
-  return {
-    // The bucket has to fit into the servers' memory, else the disk is measured.
-    orders: readCount('orders', values.orders, 1_000_000),
-    rounds: readCount('rounds', values.rounds, 100),
-    engine,
-    seed: seed === undefined ? undefined : readCount('seed', seed, 999_999_999),
-    json,
-  };
+  // The bucket has to fit into the servers' memory, else the disk is measured.
+  const orders = readCount('orders', values.orders, 1_000_000);
+  return { ...readServerOptions(values), orders };
 }
 
 /** Runs the bench and prints its figures. Throws `LocalShardsError` when servers or tools cannot be had. */
@@ -107,7 +85,7 @@ async function measure(
   const services = createServices(configOf(stack), quietLogger());
   const bench: MoveBench = { services, pipe, from: 0 as ShardId, to: 1 as ShardId };
   try {
-    const random = createRandom(options.seed);
+    const { random } = options;
     console.log(`Filling bucket ${BUCKET} with ${options.orders} orders (seed ${random.seed}) …`);
     await services.database.prewarm();
     await services.database.onShard(

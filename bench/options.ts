@@ -19,31 +19,48 @@ export const OPTIONS_HELP = `  Options of all in the table:
     --json FILE      write the table there too
 `;
 
-/** Reads the options. Throws TypeError, with what is expected. */
+/** Of all benches that start servers, for `parseArgs`. */
+export const SERVER_OPTIONS = {
+  rounds: { type: 'string', default: '5' },
+  engine: { type: 'string', default: 'mysql' },
+  seed: { type: 'string' },
+  json: { type: 'string' },
+} as const;
+
+interface ServerValues {
+  readonly rounds: string;
+  readonly engine: string;
+  readonly seed?: string | undefined;
+  readonly json?: string | undefined;
+}
+
+/** Checks what {@link SERVER_OPTIONS} gave. Throws TypeError, with what is expected. */
+export function readServerOptions({
+  rounds,
+  engine,
+  seed,
+  json,
+}: ServerValues): Omit<BenchOptions, 'roundMs'> & { readonly json: string | undefined } {
+  if (engine !== 'mysql' && engine !== 'mariadb') {
+    throw new TypeError('--engine is mysql or mariadb.');
+  }
+  return {
+    rounds: readCount('rounds', rounds, 100),
+    engine,
+    random: createRandom(seed === undefined ? undefined : readCount('seed', seed, 999_999_999)),
+    json,
+  };
+}
+
+/** Reads the options of the table's benches. Throws TypeError, with what is expected. */
 export function readBenchOptions(
   args: readonly string[],
 ): BenchOptions & { readonly json: string | undefined } {
   const { values } = parseArgs({
     args: [...args],
-    options: {
-      rounds: { type: 'string', default: '5' },
-      ms: { type: 'string', default: '600' },
-      engine: { type: 'string', default: 'mysql' },
-      seed: { type: 'string' },
-      json: { type: 'string' },
-    },
+    options: { ms: { type: 'string', default: '600' }, ...SERVER_OPTIONS },
   });
-  const { engine, seed, json } = values;
-  if (engine !== 'mysql' && engine !== 'mariadb') {
-    throw new TypeError('--engine is mysql or mariadb.');
-  }
-  return {
-    rounds: readCount('rounds', values.rounds, 100),
-    roundMs: readCount('ms', values.ms, 60_000),
-    engine,
-    random: createRandom(seed === undefined ? undefined : readCount('seed', seed, 999_999_999)),
-    json,
-  };
+  return { ...readServerOptions(values), roundMs: readCount('ms', values.ms, 60_000) };
 }
 
 /** A whole number from 1 to `most`. Throws TypeError. */

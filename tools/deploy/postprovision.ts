@@ -23,6 +23,7 @@ import {
  * Environment (azd's outputs): SHARDS, MYSQL_ADMIN_LOGIN, MYSQL_APP_USER, MYSQL_MIGRATOR_USER, APP_IDENTITY_CLIENT_ID,
  * MIGRATOR_IDENTITY_CLIENT_ID, MYSQL_PUBLIC_ACCESS. With MYSQL_ADMIN_PASSWORD it signs in by password instead and
  * creates users with APP_PASSWORD and MIGRATOR_PASSWORD: the way out where Entra users cannot be created.
+ * The templates' SHARDS still says `auth: "entra"` then and has to be changed by hand (docs/deploy.md).
  *
  * Exit code: 0 done, 1 a server failed: run it again, 2 somebody must act first: a setting is wrong, a server refuses, or
  * a version clashes. The schema is left alone until all users are there.
