@@ -58,6 +58,26 @@ export async function loadChunk(
   }));
 }
 
+const shardSchema = z.strictObject({ shard: z.int().nonnegative() });
+
+/**
+ * Settles which shard a chunk is sent to: `shard`, unless an earlier delivery sent it elsewhere. Only there a repetition
+ * finds the chunk's record; on another shard it would find its own rows, which moved there, and count them as duplicates.
+ */
+export async function settleShard(
+  blobs: BlobStore,
+  where: { readonly prefix: string; readonly chunk: string },
+  shard: number,
+): Promise<number> {
+  const name = `${where.prefix}/${where.chunk}.shard.json`;
+  if (await blobs.create(CONTAINER, name, JSON.stringify({ shard }))) return shard;
+  const text = await blobs.read(CONTAINER, name);
+  if (text === undefined) {
+    throw new PermanentError('not-found', 'This part of the ingestion is not there any more.');
+  }
+  return shardSchema.parse(JSON.parse(text)).shard;
+}
+
 /** Where the chunks of one try end up, by shard. */
 export interface ChunkSink {
   store(shard: number, index: number, rows: readonly ChunkRow[]): Promise<void>;

@@ -5,7 +5,7 @@ import type { OrderBatchWriter } from '../orders/batch-writer.ts';
 import { countOrders } from '../orders/order-telemetry.ts';
 import type { Services } from '../services.ts';
 import { routeBucket } from '../sharding/router.ts';
-import { loadChunk, storeChunk, type ChunkRow } from './chunks.ts';
+import { loadChunk, settleShard, storeChunk, type ChunkRow } from './chunks.ts';
 import type { ChunkRef, ChunkResult } from './contracts.ts';
 import type { Reject } from './model.ts';
 import { chunkRejects, storeRejects } from './rejects.ts';
@@ -74,8 +74,8 @@ async function keepRejects(
 }
 
 /**
- * The rows of buckets that have moved away become a chunk of their own, with the same content at every delivery. It is
- * sent to where most of them are now; rows that belong elsewhere become its remainder in turn.
+ * The rows of buckets that have moved away become a chunk of their own, with the same content and the same shard at every
+ * delivery. It is sent to where most of them are at the first; rows that belong elsewhere become its remainder in turn.
  */
 async function keepRemainder(
   services: Services,
@@ -94,7 +94,8 @@ async function keepRemainder(
     targets.set(target, (targets.get(target) ?? 0) + 1);
   }
   const [most] = [...targets].sort(([, a], [, b]) => b - a);
-  return { shard: most?.[0] ?? ref.shard, chunk };
+  const shard = await settleShard(services.blobs, { prefix, chunk }, most?.[0] ?? ref.shard);
+  return { shard, chunk };
 }
 
 function targetOf(outcome: ChunkOutcome, bucket: BucketId): ShardId | null {

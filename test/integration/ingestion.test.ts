@@ -179,6 +179,38 @@ describe('an ingestion', () => {
     expect([...moved.values()].filter((order) => order.startsWith(`${user}/`))).toHaveLength(20);
   });
 
+  it('counts exactly although a bucket moves on between two deliveries of its orders', async () => {
+    const [user = ''] = usersOnShard(app.instance, 0, 1, 80_000);
+    const bucket = bucketOf(user);
+    await addUsers(app.instance, [user]);
+    const move = async (from: number, to: number): Promise<void> => {
+      const stored = await ordersOn(app.instance, from);
+      const orders = [...stored].filter(([, order]) => order.startsWith(`${user}/`));
+      await setOwnership(app.instance, from, { bucket, state: 'gone', movedTo: to });
+      await copyUser(user, to, orders);
+      await setOwnership(app.instance, to, { bucket, state: 'owned' });
+    };
+    let written = 0;
+    const probe: Probe = {
+      reach: async (point) => {
+        // The second is what shard 0 left for shard 1: written there, and nobody learns of it.
+        if (point !== 'ingestion.afterChunk' || ++written !== 2) return;
+        await move(1, 2);
+        throw new Error('killed');
+      },
+    };
+    const mortal = createIngestionApp(databases, { settings: SETTINGS, probe });
+    const ingestionId = aBatchId();
+    const orders = someOrders(20, { userId: user });
+    await app.takeIn({ ingestionId, body: ndjson(orders) });
+    await move(0, 1);
+    await mortal.run(ingestionId);
+    await mortal.instance.database.close();
+    expect(written).toBeGreaterThan(2);
+    const figures = { status: 'completed', inserted: 20, duplicates: 0, conflicts: 0 };
+    expect(await app.status(ingestionId)).toMatchObject(figures);
+  });
+
   it('under the same id takes the same content once and refuses other content', async () => {
     const ingestionId = aBatchId();
     const orders = someOrders(5);
@@ -394,3 +426,29 @@ describe('a message of the queue', () => {
     });
   });
 });
+
+/** What a finished move leaves at its target. */
+async function copyUser(
+  user: string,
+  shard: number,
+  orders: readonly (readonly [string, string])[],
+): Promise<void> {
+  const bucket = bucketOf(user);
+  const rows = orders.map(([orderId, order]) => {
+    const [, cents] = order.split('/');
+    return `(${bucket}, ${orderId}, ${user}, ${cents}, '2026-04-01')`;
+  });
+  await app.instance.database.onShard(
+    shard as never,
+    (target) =>
+      target.packet([
+        `INSERT INTO users (bucket, user_id, email, email_key, created_at) VALUES (${bucket}, ${user}, 'm', UNHEX(SHA2('m${user}', 256)), '2026-01-01')`,
+        ...(rows.length === 0
+          ? []
+          : [
+              `INSERT INTO orders (bucket, order_id, user_id, amount_cents, created_at) VALUES ${rows.join(',')}`,
+            ]),
+      ]),
+    { deadlineMs: 10_000 },
+  );
+}
