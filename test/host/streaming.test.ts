@@ -85,6 +85,18 @@ test('an ESM app can import the core API by its own name', async () => {
   expect(same).toBe(true);
 });
 
+test('an answer given without reading the upload arrives every time, whatever its length', async () => {
+  const statuses = [];
+  for (let round = 0; round < 60; round++) {
+    const body = Buffer.alloc(1_200_000 + round * 40_000);
+    const response = await host.fetch('/early', { method: 'POST', body });
+    await response.text();
+    statuses.push(response.status);
+  }
+  expect(new Set(statuses).size).toBe(1);
+  expect(statuses[0]).toBeLessThan(500);
+});
+
 test('an upload above the limit is 413, though the handler is still reading', async () => {
   const env = { FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1000000' };
   const small = await spawnHost({ app: 'esm-app', env });

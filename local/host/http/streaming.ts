@@ -64,6 +64,8 @@ export async function streamInvocation(
   const invocationId = randomUUID();
   const proxied = openProxy(streamingUri, request, invocationId);
   const { response } = request;
+  // The first is told by relayResponse; one that follows must not end the host.
+  proxied.on('error', () => undefined);
   response.once('close', () => {
     if (!response.writableFinished) proxied.destroy();
   });
@@ -138,15 +140,31 @@ async function* limited(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   }
 }
 
+/**
+ * Passes the body on until the answer is complete; what comes then is taken from the caller and dropped, since nobody
+ * reads it and a caller that cannot go on writing may never look at its answer.
+ */
 async function forwardBody(
   incoming: IncomingMessage,
   proxied: ClientRequest,
   response: ServerResponse,
 ): Promise<void> {
+  const answered = new Promise<void>((resolve) => {
+    proxied.once('response', (answer: IncomingMessage) => answer.once('end', resolve));
+    proxied.once('close', resolve);
+  });
+  let isAnswered = false;
+  void answered.then(() => {
+    isAnswered = true;
+  });
   try {
-    await pipeline(incoming, limited, proxied);
+    for await (const chunk of limited(incoming)) {
+      if (isAnswered || proxied.write(chunk)) continue;
+      await Promise.race([answered, new Promise((resolve) => proxied.once('drain', resolve))]);
+    }
+    proxied.end();
   } catch (error) {
-    // A handler may answer without reading the body; then the rest of the upload has no reader.
+    // The caller went away, or sent more than anybody would read, after it had its answer.
     if (!response.headersSent) throw error;
   }
 }
@@ -163,14 +181,32 @@ async function relayResponse(proxied: ClientRequest, request: StreamedRequest): 
     ([name, value]) => value !== undefined && !HIDDEN_IN_RESPONSE.has(name),
   );
   // An early answer ends the connection: the next request must not queue behind the rest of this upload.
-  if (!incoming.complete) headers.push(['connection', 'close']);
+  const isEarly = !incoming.complete;
+  if (isEarly) headers.push(['connection', 'close']);
   response.writeHead(answer.statusCode ?? 500, Object.fromEntries(headers));
   response.flushHeaders();
-  await pipeline(answer, response);
-  if (!incoming.complete) {
-    const cut = setTimeout(() => proxied.destroy(), LINGER_MS);
-    incoming.once('close', () => clearTimeout(cut));
-  }
+  await pipeline(answer, response, { end: !isEarly });
+  if (!isEarly) return;
+  // Ended now, the connection would be closed under the upload, and a caller that is still writing would see a broken
+  // pipe instead of the answer.
+  await uploadEnded(incoming);
+  response.end();
+  if (!incoming.complete) proxied.destroy();
+}
+
+/** Resolves when the upload has ended in whatever way, or after {@link LINGER_MS}. */
+async function uploadEnded(incoming: IncomingMessage): Promise<void> {
+  if (incoming.complete || incoming.destroyed) return;
+  const settled = new AbortController();
+  const ended = new Promise<void>((resolve) => {
+    incoming.once('end', resolve);
+    incoming.once('close', resolve);
+  });
+  await Promise.race([
+    ended,
+    sleep(LINGER_MS, undefined, { signal: settled.signal }).catch(() => undefined),
+  ]);
+  settled.abort();
 }
 
 /** The library answers through its server; a handler that returns nothing never makes it answer. */
