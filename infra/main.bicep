@@ -71,6 +71,10 @@ param mysqlAdminLogin string = 'shardline-admin'
 })
 param mysqlAdminPassword string
 
+@description('Password of the app\'s database user, where Entra users cannot be created (docs/deploy.md); empty: the app signs in with Entra.')
+@secure()
+param appPassword string = ''
+
 @description('Sign-in by Entra alone, once its users are there.')
 param mysqlEntraOnly bool = false
 
@@ -198,6 +202,11 @@ var shardSettings = [for i in range(0, shardCount): {
   auth: 'entra'
   ssl: 'required'
 }]
+var appByPassword = !empty(appPassword)
+var shardSettingsByPassword = [for i in range(0, shardCount): union(shardSettings[i], {
+  auth: 'password'
+  password: appPassword
+})]
 // 0.0.0.0 lets every service of Azure knock, of other customers too; in prod the app comes by private endpoint.
 var firewallRules = concat(chosen.private ? [] : [
   {
@@ -330,6 +339,8 @@ module vault 'app/vault.bicep' = {
     name: '${abbreviations.keyVault}${resourceToken}'
     breakGlassPrincipalId: adminObjectId
     breakGlassPrincipalType: adminType
+    appPrincipalId: identities.outputs.appPrincipalId
+    shardsSecret: appByPassword ? string(shardSettingsByPassword) : ''
     mysqlAdminPassword: mysqlAdminPassword
     endpointSubnetId: chosen.private ? network.outputs.endpointSubnetId : ''
     zoneId: chosen.private ? network.outputs.vaultZoneId : ''
@@ -419,7 +430,7 @@ module app 'app/function-app.bicep' = {
       AZURE_CLIENT_ID: identities.outputs.appClientId
       APPLICATIONINSIGHTS_CONNECTION_STRING: monitoring.outputs.connectionString
       APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identities.outputs.appClientId};Authorization=AAD'
-      SHARDS: string(shardSettings)
+      SHARDS: appByPassword ? '@Microsoft.KeyVault(SecretUri=${vault.outputs.shardsSecretUri})' : string(shardSettings)
       MAINTENANCE_SCHEDULE: maintenanceSchedule
       LOG_LEVEL: 'info'
       SHARD_POOL_SIZE: string(poolSize)

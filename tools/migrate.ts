@@ -23,7 +23,8 @@ const HELP = `Brings the schema of all shards up to this build. Idempotent; a re
 The shards are those of SHARDS, in the environment, as the app gets them.
 
 Options
-  --user USER        sign in as this user instead (default MIGRATE_USER; password: MIGRATE_PASSWORD)
+  --user USER        sign in as this user instead (default MIGRATE_USER); by password when MIGRATE_PASSWORD
+                     is set, whatever SHARDS says
   --client-id ID     with auth "entra": the user-assigned identity to sign in with (default MIGRATE_CLIENT_ID;
                      none: whoever is signed in here, by azd or else az)
   --concurrency N    shards at once, 1 to 32 (default ${DEFAULT_CONCURRENCY})
@@ -66,7 +67,7 @@ function readCommand(args: readonly string[]): Command | undefined {
   const shards = parseShards(env['SHARDS']).map((shard) => ({
     ...shard,
     ...(user !== undefined && { user }),
-    ...(shard.auth === 'password' && password !== undefined && { password }),
+    ...(password !== undefined && { auth: 'password' as const, password }),
   }));
   return {
     shards,

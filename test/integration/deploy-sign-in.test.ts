@@ -1,3 +1,4 @@
+import { createConnection } from 'mysql2/promise';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { createCertificateAuthority } from '../support/certificates.ts';
 import { createTestDatabases, type TestDatabases } from '../support/cluster.ts';
@@ -139,6 +140,24 @@ it('a repeat, by somebody who is signed in to az alone, changes nothing', async 
   expect(tokensSent()).toEqual(new Set([TOKENS.azd, TOKENS.az]));
 });
 
+it('a user whose password is given gets that one, whoever runs the hook', async () => {
+  const password = `app'Secret-of-17 letters`;
+  // What azd makes of a secret that it does not have.
+  const unset = {
+    MIGRATOR_PASSWORD: 'MIGRATOR_PASSWORD',
+    MYSQL_ADMIN_PASSWORD: 'MYSQL_ADMIN_PASSWORD',
+  };
+  const done = await run(hookLine('postprovision'), { ...unset, APP_PASSWORD: password });
+  expect([done.code, done.stderr]).toEqual([0, '']);
+  expect(azures.filter((text) => text.startsWith('CREATE'))).toEqual(
+    Array.from({ length: 2 }, () => expect.stringContaining(`AADUSER '${names.migrator}'`)),
+  );
+  for (const { host, port, database } of databases.shards) {
+    const connection = await createConnection({ host, port, database, user: names.app, password });
+    await connection.end();
+  }
+});
+
 it('npm run migrate signs in as the identity of the migrator', async () => {
   await emptyDatabases(databases);
   const done = await run(NPM_MIGRATE, {
@@ -164,6 +183,8 @@ it('what is set wrong is refused with its name, and changes nothing', async () =
     [hook({ SHARDS: '[{"password":"Secret' }), 'SHARDS: is not JSON'],
     [hook({ MYSQL_MIGRATOR_USER: "x' OR '" }), 'is no name for a database user'],
     [hook({ MIGRATOR_IDENTITY_CLIENT_ID: '' }), 'MIGRATOR_IDENTITY_CLIENT_ID is missing'],
+    [hook({ MYSQL_ADMIN_PASSWORD: 'Secret' }), 'APP_PASSWORD is missing: who signs in with'],
+    [hook({ APP_PASSWORD: 'akvs://a/Vault/b' }), 'APP_PASSWORD is a reference to a secret'],
     [run(`${NPM_MIGRATE} -- --concurrency 0`), 'a whole number from 1 to 32'],
   ];
   for (const [ended, expected] of cases) {
@@ -174,11 +195,14 @@ it('what is set wrong is refused with its name, and changes nothing', async () =
 });
 
 it('the hook before provisioning refuses with the arithmetic, and lets through what fits', async () => {
-  const [fits, refused] = await Promise.all([
+  const [fits, refused, unread] = await Promise.all([
     run(hookLine('preprovision'), { PROFILE: 'dev', SHARD_COUNT: '3' }),
     run(hookLineInPath('preprovision'), { PROFILE: 'dev', MAX_INSTANCES: '100' }),
+    run(hookLineInPath('preprovision'), { APP_PASSWORD: 'akvs://a/Vault/b' }),
   ]);
   expect([fits.code, fits.stderr]).toEqual([0, '']);
   expect([refused.code, refused.stdout]).toEqual([1, '']);
   expect(refused.stderr).toMatch(/^Connections: .*\n.*azd env set NAME VALUE\n$/);
+  expect([unread.code, unread.stdout]).toEqual([1, '']);
+  expect(unread.stderr).toContain('APP_PASSWORD is a reference to a secret');
 });

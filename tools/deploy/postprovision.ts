@@ -7,6 +7,7 @@ import { createJsonLogger } from '../../src/kernel/logger.ts';
 import { CannotDo } from '../app-client.ts';
 import { type DatabaseUser, ensureUser, userStatements } from './database-users.ts';
 import { createOperatorCredential } from './operator-credential.ts';
+import { secretIn } from './secrets.ts';
 import {
   DEFAULT_CONCURRENCY,
   deliverSchema,
@@ -21,9 +22,9 @@ import {
  * schema up to this build. Idempotent. Signs in as the servers' Entra administrator, who must be whoever runs this.
  *
  * Environment (azd's outputs): SHARDS, MYSQL_ADMIN_LOGIN, MYSQL_APP_USER, MYSQL_MIGRATOR_USER, APP_IDENTITY_CLIENT_ID,
- * MIGRATOR_IDENTITY_CLIENT_ID, MYSQL_PUBLIC_ACCESS. With MYSQL_ADMIN_PASSWORD it signs in by password instead and
- * creates users with APP_PASSWORD and MIGRATOR_PASSWORD: the way out where Entra users cannot be created.
- * The templates' SHARDS still says `auth: "entra"` then and has to be changed by hand (docs/deploy.md).
+ * MIGRATOR_IDENTITY_CLIENT_ID, MYSQL_PUBLIC_ACCESS. Ways out, each on its own: with MYSQL_ADMIN_PASSWORD it signs in by
+ * password; a user whose APP_PASSWORD or MIGRATOR_PASSWORD is given signs in by that one. The template gives the app the same
+ * APP_PASSWORD (docs/deploy.md). Entra users can only be created by somebody who has signed in with Entra.
  *
  * Exit code: 0 done, 1 a server failed: run it again, 2 somebody must act first: a setting is wrong, a server refuses, or
  * a version clashes. The schema is left alone until all users are there.
@@ -73,16 +74,23 @@ function asAdministrator(
   env: Readonly<Record<string, string | undefined>>,
 ): readonly ShardSettings[] {
   const user = required(env, 'MYSQL_ADMIN_LOGIN');
-  const password = env['MYSQL_ADMIN_PASSWORD'];
+  const password = secretIn(env, 'MYSQL_ADMIN_PASSWORD');
   return shards.map((shard) =>
     password ? { ...shard, user, auth: 'password', password } : { ...shard, user },
   );
 }
 
 function usersOf(env: Readonly<Record<string, string | undefined>>): readonly DatabaseUser[] {
-  const byPassword = Boolean(env['MYSQL_ADMIN_PASSWORD']);
-  const login = (idName: string, passwordName: string): DatabaseUser['login'] =>
-    byPassword ? { password: required(env, passwordName) } : { clientId: required(env, idName) };
+  const login = (idName: string, passwordName: string): DatabaseUser['login'] => {
+    const password = secretIn(env, passwordName);
+    if (password !== undefined) return { password };
+    if (secretIn(env, 'MYSQL_ADMIN_PASSWORD') === undefined) {
+      return { clientId: required(env, idName) };
+    }
+    throw new CannotDo(
+      `${passwordName} is missing: who signs in with MYSQL_ADMIN_PASSWORD can create no Entra users, only users with passwords.`,
+    );
+  };
   return [
     {
       role: 'app',

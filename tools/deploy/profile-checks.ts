@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { connectionBudget } from '../plan/budget.ts';
 import type { Sku } from '../plan/skus.ts';
+import { secretIn } from './secrets.ts';
 
 /** What the profiles of `infra/main.bicep` say, as far as the checks need it; a test compares the two. */
 export const PROFILES = {
@@ -45,6 +46,7 @@ const environment = z.object({
   SHARD_BATCH_POOL_SIZE: whole(0, 0, 32),
   CONNECTION_SHARE_PERCENT: whole(80, 1, 100),
   DURABLE_BACKEND: z.enum(['storage', 'dts-consumption', 'dts-dedicated']).default('storage'),
+  MYSQL_ENTRA_ONLY: z.enum(['true', 'false']).default('false'),
   CLIENT_IP_ADDRESS: z.union([z.literal(''), z.ipv4('an IPv4 address is expected')]).default(''),
 });
 
@@ -68,6 +70,7 @@ export function deploymentProblems(
     return parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`);
   }
   const wanted = parsed.data;
+  const appPassword = secretIn(env, 'APP_PASSWORD');
   const profile = PROFILES[wanted.PROFILE];
   const skuName = wanted.MYSQL_SKU === '' ? profile.mysqlSku : wanted.MYSQL_SKU;
   const sku = Object.hasOwn(facts.skus, skuName) ? facts.skus[skuName] : undefined;
@@ -75,6 +78,7 @@ export function deploymentProblems(
     return [`MYSQL_SKU: "${skuName}" is none of ${Object.keys(facts.skus).join(', ')}`];
   }
   const problems = serverProblems(wanted, skuName, sku);
+  if (appPassword !== undefined) problems.push(...passwordProblems(appPassword, wanted));
   const ready = wanted.ALWAYS_READY === -1 ? profile.alwaysReady : wanted.ALWAYS_READY;
   if (wanted.PROFILE === 'prod' && ready === 1) {
     problems.push('ALWAYS_READY: 0, or at least 2, since the prod profile is zone redundant');
@@ -90,6 +94,23 @@ export function deploymentProblems(
     sharePercent: wanted.CONNECTION_SHARE_PERCENT,
   });
   if (!budget.fits) problems.push(`Connections: ${budget.arithmetic}`);
+  return problems;
+}
+
+/** Of the service's rules for passwords only the length is held against it: a server tells the rest at once. */
+function passwordProblems(
+  password: string,
+  { MYSQL_ENTRA_ONLY }: z.infer<typeof environment>,
+): string[] {
+  const problems: string[] = [];
+  if (password.length < 16 || password.length > 128) {
+    problems.push(`APP_PASSWORD: it has ${password.length} characters; 16 to 128 are expected`);
+  }
+  if (MYSQL_ENTRA_ONLY === 'true') {
+    problems.push(
+      'APP_PASSWORD: with MYSQL_ENTRA_ONLY=true no user signs in by password; take one of the two back',
+    );
+  }
   return problems;
 }
 

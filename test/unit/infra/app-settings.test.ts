@@ -78,6 +78,19 @@ describe('app settings', () => {
     });
     expect(SHARDS).toMatchObject([{ name: 'shard-0', auth: 'entra', ssl: 'required' }]);
     expect(SHARDS[0]?.password).toBeUndefined();
+    // Where the app's user has a password: the same with two fields more, from the vault.
+    expect(valueOf('SHARDS').text).toBe(
+      "appByPassword ? '@Microsoft.KeyVault(SecretUri=${vault.outputs.shardsSecretUri})' : string(shardSettings)",
+    );
+    const byPassword =
+      /union\(shardSettings\[i\], \{\n {2}auth: '(\w+)'\n {2}password: appPassword\n\}\)/;
+    const auth = byPassword.exec(text)?.[1];
+    const { SHARDS: named } = loadConfig({
+      SHARDS: JSON.stringify([{ ...fields, auth, password: 'from the vault' }]),
+      AzureWebJobsStorage__blobServiceUri: 'https://a.blob.core.windows.net/',
+      AzureWebJobsStorage__queueServiceUri: 'https://a.queue.core.windows.net/',
+    });
+    expect(named).toMatchObject([{ auth: 'password', password: 'from the vault' }]);
   });
 });
 

@@ -34,9 +34,19 @@ describe('a deployment is refused', () => {
     [{ PROFILE: 'test' }, /^PROFILE: /],
     [{ SHARD_COUNT: '65' }, /^SHARD_COUNT: /],
     [{ CLIENT_IP_ADDRESS: 'here' }, /IPv4/],
+    [{ APP_PASSWORD: 'short' }, /^APP_PASSWORD: it has 5 characters; 16 to 128/],
+    [
+      { APP_PASSWORD: 'long-enough-to-be-one', MYSQL_ENTRA_ONLY: 'true' },
+      /^APP_PASSWORD: with MYSQL_ENTRA_ONLY/,
+    ],
   ])('%j', (env, words) => {
     expect(problems(env)).toEqual([expect.stringMatching(words)]);
   });
+});
+
+test('a secret that azd does not have arrives as its own name, and counts as not set', () => {
+  expect(problems({ APP_PASSWORD: 'APP_PASSWORD', MYSQL_ENTRA_ONLY: 'true' })).toEqual([]);
+  expect(() => problems({ APP_PASSWORD: 'akvs://a/b/c' })).toThrow(/reference to a secret/);
 });
 
 test('variables that a pipeline hands on empty count as not set', () => {
