@@ -40,6 +40,7 @@ export function readCommand(
       'dry-run': { type: 'boolean', default: false },
       'target-shards': { type: 'string' },
       drain: { type: 'string' },
+      weights: { type: 'string' },
       'max-buckets': { type: 'string' },
       concurrency: { type: 'string' },
     },
@@ -74,10 +75,11 @@ export function readCommand(
 function readWanted(values: {
   readonly 'target-shards'?: string | undefined;
   readonly drain?: string | undefined;
+  readonly weights?: string | undefined;
   readonly 'max-buckets'?: string | undefined;
   readonly concurrency?: string | undefined;
 }): Wanted {
-  const { 'target-shards': targets, drain, 'max-buckets': most, concurrency } = values;
+  const { 'target-shards': targets, drain, weights, 'max-buckets': most, concurrency } = values;
   return {
     ...(targets !== undefined && {
       // One number is how many; a list (also `3,`) says which.
@@ -86,6 +88,7 @@ function readWanted(values: {
         : readNumber('--target-shards', targets),
     }),
     ...(drain !== undefined && { drain: readList('--drain', drain) }),
+    ...(weights !== undefined && { weights: readWeights(weights) }),
     ...(most !== undefined && { maxBuckets: readNumber('--max-buckets', most) }),
     ...(concurrency !== undefined && { concurrency: readNumber('--concurrency', concurrency) }),
   };
@@ -97,6 +100,18 @@ export function readList(option: string, text: string): number[] {
     .split(',')
     .filter((part) => part.trim() !== '')
     .map((part) => readNumber(option, part));
+}
+
+/** `SHARD=WEIGHT`, separated by commas. Throws {@link CannotDo}. */
+function readWeights(text: string): Record<string, number> {
+  const entries = text.split(',').map((part): [string, number] => {
+    const match = /^\s*(\d{1,3})=(\d{1,3}(?:\.\d{1,3})?)\s*$/.exec(part);
+    if (match === null) {
+      throw new CannotDo(`--weights takes SHARD=WEIGHT, separated by commas, got "${part}".`);
+    }
+    return [String(Number(match[1])), Number(match[2])];
+  });
+  return Object.fromEntries(entries);
 }
 
 function readNumber(option: string, text: string): number {

@@ -23,6 +23,7 @@ type BarePlan = z.infer<typeof planSchema>;
 export interface Wanted {
   readonly targetShards?: number | readonly number[];
   readonly drain?: readonly number[];
+  readonly weights?: Readonly<Record<string, number>>;
   readonly maxBuckets?: number;
   readonly concurrency?: number;
 }

@@ -27,6 +27,7 @@ const HELP = `Operates a running app.
 Options
   --target-shards N|A,B,…  how many (the first N of SHARDS), or which, share the buckets   (default all)
   --drain A,B,…            shards that own nothing afterwards
+  --weights 3=2,0=0.5      shares of shards relative to each other; 1 for the others
   --max-buckets N          moves at most
   --concurrency N          buckets moved at once, at most REBALANCE_MAX_MOVES
   --watch                  wait for the end, with progress

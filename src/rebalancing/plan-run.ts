@@ -16,9 +16,7 @@ export type PlanServices = Pick<Services, 'bucketMap' | 'database' | 'logger' | 
  */
 export async function makePlan(services: PlanServices, goal: Goal): Promise<Plan> {
   const map = await services.bucketMap.refresh();
-  const weights = new Map(
-    targetShards(map, services.database.shardIds(), goal).map((shard) => [shard, 1]),
-  );
+  const weights = targetWeights(map, services.database.shardIds(), goal);
   const owners = [...new Set(map.assignment)] as ShardId[];
   const sizes = await readBucketSizes(services, map, owners);
   const { moves, planHash, mapVersion } = planRebalance(map, {
@@ -73,55 +71,32 @@ function outdated(reason: string): PermanentError {
 }
 
 /** Equal for requests that mean the same. */
-function describeGoal({ targetShards: targets, drain, maxBuckets }: Goal): string {
+function describeGoal({ targetShards: targets, drain, maxBuckets, weights }: Goal): string {
   const sorted = (shards: readonly number[]): number[] => shards.toSorted((a, b) => a - b);
   return JSON.stringify([
     Array.isArray(targets) ? sorted(targets) : (targets ?? null),
     sorted(drain ?? []),
     maxBuckets ?? null,
+    Object.entries(weights ?? {})
+      .filter(([, weight]) => weight !== 1)
+      .toSorted(([a], [b]) => Number(a) - Number(b)),
   ]);
 }
 
 /**
- * The shards that share the buckets afterwards, ascending. Without a word about them those that are being drained, or
- * were, get nothing. Pure. Throws `validation-failed`.
+ * The shards that share the buckets afterwards, ascending, and their shares relative to each other. Without a word about
+ * them those that are being drained, or were, get nothing. Pure. Throws `validation-failed` with all that is wrong.
  */
-export function targetShards(
+export function targetWeights(
   map: BucketMap,
   configured: readonly ShardId[],
   goal: Goal,
-): readonly ShardId[] {
+): ReadonlyMap<ShardId, number> {
   const problems: FieldProblem[] = [];
-  const known = new Set(configured);
-  const check = (path: string, shard: ShardId): void => {
-    if (known.has(shard)) return;
-    problems.push({ path, message: `is no shard: they are 0 to ${configured.length - 1}` });
-  };
-  const drain = new Set(goal.drain);
-  goal.drain?.forEach((shard, index) => check(`/drain/${index}`, shard));
-  const { targetShards: wanted } = goal;
-  let targets: readonly ShardId[];
-  if (Array.isArray(wanted)) {
-    wanted.forEach((shard, index) => {
-      check(`/targetShards/${index}`, shard);
-      if (drain.has(shard)) {
-        problems.push({ path: `/targetShards/${index}`, message: 'is listed in drain as well' });
-      }
-    });
-    targets = [...new Set(wanted)];
-  } else if (wanted !== undefined) {
-    if (wanted > configured.length) {
-      const message = `is more than SHARDS has: ${configured.length}`;
-      problems.push({ path: '/targetShards', message });
-    }
-    targets = configured.slice(0, wanted).filter((shard) => !drain.has(shard));
-  } else {
-    const leaving = new Set(
-      map.shards
-        .filter(({ state }) => state === 'draining' || state === 'drained')
-        .map(({ id }) => id),
-    );
-    targets = configured.filter((shard) => !drain.has(shard) && !leaving.has(shard));
+  const targets = targetShards(map, configured, goal, problems);
+  for (const shard of Object.keys(goal.weights ?? {})) {
+    if (targets.includes(Number(shard) as ShardId)) continue;
+    problems.push({ path: `/weights/${shard}`, message: 'is none of the shards that get buckets' });
   }
   if (problems.length === 0 && targets.length === 0) {
     problems.push({ path: '', message: 'no shard is left that could own the buckets' });
@@ -129,5 +104,44 @@ export function targetShards(
   if (problems.length > 0) {
     throw PermanentError.validation('The request is not valid.', problems);
   }
-  return targets.toSorted((a, b) => a - b);
+  return new Map(
+    targets.toSorted((a, b) => a - b).map((shard) => [shard, goal.weights?.[shard] ?? 1]),
+  );
+}
+
+function targetShards(
+  map: BucketMap,
+  configured: readonly ShardId[],
+  { targetShards: wanted, drain = [] }: Goal,
+  problems: FieldProblem[],
+): readonly ShardId[] {
+  const known = new Set(configured);
+  const check = (path: string, shard: ShardId): void => {
+    if (known.has(shard)) return;
+    problems.push({ path, message: `is no shard: they are 0 to ${configured.length - 1}` });
+  };
+  const drained = new Set(drain);
+  drain.forEach((shard, index) => check(`/drain/${index}`, shard));
+  if (Array.isArray(wanted)) {
+    wanted.forEach((shard, index) => {
+      check(`/targetShards/${index}`, shard);
+      if (drained.has(shard)) {
+        problems.push({ path: `/targetShards/${index}`, message: 'is listed in drain as well' });
+      }
+    });
+    return [...new Set(wanted)];
+  }
+  if (wanted !== undefined) {
+    if (wanted > configured.length) {
+      const message = `is more than SHARDS has: ${configured.length}`;
+      problems.push({ path: '/targetShards', message });
+    }
+    return configured.slice(0, wanted).filter((shard) => !drained.has(shard));
+  }
+  const leaving = new Set(
+    map.shards
+      .filter(({ state }) => state === 'draining' || state === 'drained')
+      .map(({ id }) => id),
+  );
+  return configured.filter((shard) => !drained.has(shard) && !leaving.has(shard));
 }

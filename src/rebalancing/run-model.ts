@@ -32,6 +32,16 @@ export const goalSchema = z.strictObject({
     .max(MAX_SHARDS)
     .optional()
     .meta({ description: 'Shards that own nothing afterwards.' }),
+  weights: z
+    .record(
+      z.string().regex(/^(?:0|[1-9]\d{0,2})$/, 'the number of a shard'),
+      z.number().min(0.01).max(100),
+    )
+    .optional()
+    .meta({
+      description:
+        'Shares of shards relative to each other, by their number, 0.01 to 100: `{"3": 2}` gives shard 3 twice as many buckets as each other one. Without an entry: 1.',
+    }),
   maxBuckets: z
     .int()
     .min(1)

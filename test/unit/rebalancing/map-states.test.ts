@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { BucketId, ShardId } from '../../../src/kernel/ids.ts';
 import { runBegins, runEnds } from '../../../src/rebalancing/map-states.ts';
-import { targetShards } from '../../../src/rebalancing/plan-run.ts';
+import { targetWeights } from '../../../src/rebalancing/plan-run.ts';
 import type { Goal, StoredPlan } from '../../../src/rebalancing/run-model.ts';
 import { newRunState } from '../../../src/rebalancing/run-state.ts';
 import {
@@ -24,7 +24,7 @@ function mapOf(count: number, added = 0): BucketMap {
 }
 
 function planFor(map: BucketMap, configured: number, goal: Goal): StoredPlan {
-  const weights = new Map(targetShards(map, shardsOf(configured), goal).map((id) => [id, 1]));
+  const weights = targetWeights(map, shardsOf(configured), goal);
   const { moves, planHash, mapVersion } = planRebalance(map, { weights });
   const sized = moves.map((move) => ({ ...move, estimatedRows: 0, estimatedBytes: 0 }));
   const totals = { buckets: moves.length, rows: 0, bytes: 0 };
@@ -68,8 +68,8 @@ describe('states of shards in the map', () => {
     const after = runEnds(carriedOut(begun, stored), endOf(stored, 'completed'));
     expect(statesOf(after)).toEqual(['active', 'drained', 'active']);
     // Nobody gives it a bucket again unless asked to.
-    expect(targetShards(after, shardsOf(3), {})).toEqual([0, 2]);
-    expect(targetShards(after, shardsOf(3), { targetShards: 3 })).toEqual([0, 1, 2]);
+    expect([...targetWeights(after, shardsOf(3), {}).keys()]).toEqual([0, 2]);
+    expect([...targetWeights(after, shardsOf(3), { targetShards: 3 }).keys()]).toEqual([0, 1, 2]);
   });
 
   test.each([
@@ -114,5 +114,30 @@ describe('states of shards in the map', () => {
     const other = { bucket: 0 as BucketId, from: 0 as ShardId, to: 2 as ShardId };
     const both = { ...map, moves: [...runBegins(map, stored).moves, other] };
     expect(runEnds(both, endOf(stored, 'cancelled')).moves).toEqual([other]);
+  });
+});
+
+describe('weights of shards', () => {
+  test('give each its share of the buckets, and 1 where nothing is said', () => {
+    const map = mapOf(3, 1);
+    const stored = planFor(map, 4, { weights: { 3: 2, 0: 1 } });
+    const after = carriedOut(map, stored);
+    const owned = shardsOf(4).map((id) => after.assignment.filter((owner) => owner === id).length);
+    // A fifth, a fifth, a fifth, two fifths of 1024, and no move more than that.
+    expect(owned).toEqual([205, 205, 205, 409]);
+    expect(stored.plan.moves).toHaveLength(409);
+  });
+
+  test('are refused for shards that get nothing', () => {
+    const goal = { drain: [1 as ShardId], weights: { 1: 2, 7: 3 } };
+    expect(() => targetWeights(mapOf(3), shardsOf(3), goal)).toThrow(
+      expect.objectContaining({
+        code: 'validation-failed',
+        problems: [
+          { path: '/weights/1', message: 'is none of the shards that get buckets' },
+          { path: '/weights/7', message: 'is none of the shards that get buckets' },
+        ],
+      }),
+    );
   });
 });

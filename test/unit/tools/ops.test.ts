@@ -92,6 +92,10 @@ describe('the command line', () => {
       verb: 'plan',
       wanted: { targetShards: 4, drain: [1, 2] },
     });
+    expect(read('rebalance --weights 3=2,0=0.5')).toMatchObject({
+      wanted: { weights: { 3: 2, 0: 0.5 } },
+    });
+    expect(() => read('rebalance --weights 3:2')).toThrow(/SHARD=WEIGHT/);
     expect(read('rebalance --target-shards 3,')).toMatchObject({ wanted: { targetShards: [3] } });
     expect(read('rebalance --yes abc --watch --max-buckets 9')).toMatchObject({
       verb: 'start',
