@@ -1,6 +1,7 @@
 import { LocalShardsError } from '../local/shards/errors.ts';
 import { benchMove, MOVE_HELP } from './move.ts';
 import { OPTIONS_HELP } from './options.ts';
+import { benchProfile, PROFILE_HELP } from './profile.ts';
 import { benchTable, TABLE_BENCHES, TABLE_HELP } from './table.ts';
 import { benchTelemetry, TELEMETRY_HELP } from './telemetry.ts';
 
@@ -11,6 +12,7 @@ const HELP = `Measures the product against the servers' own tools and limits. Se
 ${TABLE_HELP}
 ${OPTIONS_HELP}
 ${MOVE_HELP}
+${PROFILE_HELP}
 ${TELEMETRY_HELP}
 Exit code: 0 measured (whatever the figures are), 2 it could not be measured.
 `;
@@ -23,6 +25,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
     TABLE_BENCHES.map((name): [string, Bench] => [name, (args) => benchTable([name], args)]),
   ),
   move: benchMove,
+  profile: benchProfile,
   telemetry: benchTelemetry,
 };
 
