@@ -45,6 +45,15 @@ function writesOf(traceId: string, table: string, spans: readonly SeenSpan[]): S
   );
 }
 
+/** Writes of a batch, in the trace of the queue's message. */
+function packetsOf(spans: readonly SeenSpan[]): SeenSpan[] {
+  const root = spans.find(({ name }) => name === 'orders-queue');
+  return spans.filter(
+    ({ name, traceId, attributes }) =>
+      name === 'PACKET' && traceId === root?.traceId && attributes[A.rows] !== undefined,
+  );
+}
+
 const users = { one: '71001', two: '71002' };
 const emails = { one: 'grace.hopper@example.com', two: 'ada.lovelace@example.com' };
 
@@ -97,14 +106,16 @@ describe('one trace from end to end', () => {
       (reply) => reply.json['status'] === 'completed',
       { timeoutMs: 60_000 },
     );
-    const { spans } = await recorded((report) =>
-      report.spans.some(({ attributes }) => attributes[A.trigger] === 'orchestration'),
+    // A span is told when it ends: the statement's before that of the activity it ran in.
+    const { spans } = await recorded(
+      (report) =>
+        report.spans.some(({ attributes }) => attributes[A.trigger] === 'orchestration') &&
+        packetsOf(report.spans).every(
+          (packet) => pathTo(packet, report.spans)[0]?.name === 'orders-queue',
+        ),
     );
     const root = spans.find(({ name }) => name === 'orders-queue') as SeenSpan;
-    const packets = spans.filter(
-      ({ name, traceId, attributes }) =>
-        name === 'PACKET' && traceId === root.traceId && attributes[A.rows] !== undefined,
-    );
+    const packets = packetsOf(spans);
     expect(new Set(packets.map(({ attributes }) => attributes[A.shard]))).toEqual(
       new Set([users.one, users.two].map((id) => bucketOf(id) % 3)),
     );
