@@ -6,7 +6,8 @@ export interface Line {
   readonly limit: string;
   /** Of the product to its limit; the median decides. */
   readonly ratio: Figure;
-  readonly target: Target;
+  /** Absent: the ratio is reported only, and counts neither as met nor as missed. */
+  readonly target?: Target;
   /** Absolute values, for the scale only. */
   readonly note: string;
 }
@@ -30,8 +31,12 @@ export function lineOf(line: Omit<Line, 'ratio'> & { readonly ratios: readonly n
   return { ...rest, ratio: figureOf(ratios) };
 }
 
-export function isMet({ ratio, target }: Line): boolean {
-  return target.at === 'least' ? ratio.median >= target.value : ratio.median <= target.value;
+type Verdict = 'met' | 'MISSED' | 'reported';
+
+function verdictOf({ ratio, target }: Line): Verdict {
+  if (target === undefined) return 'reported';
+  const isMet = target.at === 'least' ? ratio.median >= target.value : ratio.median <= target.value;
+  return isMet ? 'met' : 'MISSED';
 }
 
 /** The table as text, a row for each line. */
@@ -39,9 +44,9 @@ export function showLines(lines: readonly Line[]): readonly string[] {
   const rows = lines.map((line) => [
     line.what,
     line.limit,
-    `${line.target.at === 'least' ? '>=' : '<='} ${line.target.value.toFixed(2)}`,
+    showTarget(line.target),
     showFigure(line.ratio, 2),
-    isMet(line) ? 'met' : 'MISSED',
+    verdictOf(line),
     line.note,
   ]);
   const all = [['what', 'limit', 'target', 'ratio (least to most)', 'verdict', 'scale'], ...rows];
@@ -54,4 +59,18 @@ export function showLines(lines: readonly Line[]): readonly string[] {
       .join('  ')
       .trimEnd(),
   );
+}
+
+function showTarget(target: Target | undefined): string {
+  if (target === undefined) return '-';
+  return `${target.at === 'least' ? '>=' : '<='} ${target.value.toFixed(2)}`;
+}
+
+/** How many targets are met, and how many lines have none. */
+export function summaryOf(lines: readonly Line[]): string {
+  const count = (verdict: Verdict): number =>
+    lines.filter((line) => verdictOf(line) === verdict).length;
+  const [met, reported] = [count('met'), count('reported')];
+  const told = reported === 0 ? '' : `, ${reported} reported`;
+  return `${met} of ${lines.length - reported} targets met${told}`;
 }

@@ -7,6 +7,8 @@ export interface BenchOptions {
   readonly rounds: number;
   /** How long each measure drives its callers in a round, milliseconds. */
   readonly roundMs: number;
+  /** Of the full sizes of what is written and read, from 0.001 to 1; {@link scaled} applies it. */
+  readonly size: number;
   readonly engine: 'mysql' | 'mariadb';
   readonly random: Random;
 }
@@ -14,6 +16,7 @@ export interface BenchOptions {
 export const OPTIONS_HELP = `  Options of all in the table:
     --rounds N       rounds that count; one before them does not        (default 5)
     --ms N           length of a measure in a round, milliseconds       (default 600)
+    --size F         factor of the full sizes, from 0.001 to 1          (default 1)
     --engine ENGINE  mysql or mariadb                                   (default mysql)
     --seed N         of users, amounts and the order of the measures
     --json FILE      write the table there too
@@ -40,7 +43,7 @@ export function readServerOptions({
   engine,
   seed,
   json,
-}: ServerValues): Omit<BenchOptions, 'roundMs'> & { readonly json: string | undefined } {
+}: ServerValues): Omit<BenchOptions, 'roundMs' | 'size'> & { readonly json: string | undefined } {
   if (engine !== 'mysql' && engine !== 'mariadb') {
     throw new TypeError('--engine is mysql or mariadb.');
   }
@@ -58,9 +61,28 @@ export function readBenchOptions(
 ): BenchOptions & { readonly json: string | undefined } {
   const { values } = parseArgs({
     args: [...args],
-    options: { ms: { type: 'string', default: '600' }, ...SERVER_OPTIONS },
+    options: {
+      ms: { type: 'string', default: '600' },
+      size: { type: 'string', default: '1' },
+      ...SERVER_OPTIONS,
+    },
   });
-  return { ...readServerOptions(values), roundMs: readCount('ms', values.ms, 60_000) };
+  return {
+    ...readServerOptions(values),
+    roundMs: readCount('ms', values.ms, 60_000),
+    size: readSize(values.size),
+  };
+}
+
+/** A size that `--size` makes smaller: a whole number, never below `least`. */
+export function scaled({ size }: Pick<BenchOptions, 'size'>, full: number, least: number): number {
+  return Math.max(least, Math.round(full * size));
+}
+
+function readSize(text: string): number {
+  const size = /^(0\.\d{1,6}|1(\.0+)?)$/.test(text) ? Number(text) : Number.NaN;
+  if (size >= 0.001 && size <= 1) return size;
+  throw new TypeError('--size takes a factor from 0.001 to 1.');
 }
 
 /** A whole number from 1 to `most`. Throws TypeError. */

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, loadavg } from 'node:os';
 import { benchChunk } from './chunk.ts';
-import { isMet, type Line, showLines } from './lines.ts';
+import { type Line, showLines, summaryOf } from './lines.ts';
 import { type BenchOptions, readBenchOptions } from './options.ts';
 import { benchOrders } from './orders.ts';
 import { benchPage } from './page.ts';
@@ -47,11 +47,11 @@ export async function benchTable(names: readonly string[], args: readonly string
   const load = loadavg()[0] ?? Number.NaN;
   const cores = availableParallelism();
   console.log(
-    `${lines.filter(isMet).length} of ${lines.length} targets met; ${options.rounds} rounds of ${options.roundMs} ms, seed ${options.random.seed}, ${cores} cores, load ${load.toFixed(1)}`,
+    `${summaryOf(lines)}; ${options.rounds} rounds of ${options.roundMs} ms, size ${options.size}, seed ${options.random.seed}, ${cores} cores, load ${load.toFixed(1)}`,
   );
   if (json !== undefined) {
-    const { engine, rounds, roundMs } = options;
-    const setting = { engine, rounds, roundMs, seed: options.random.seed, cores, load };
+    const { engine, rounds, roundMs, size } = options;
+    const setting = { engine, rounds, roundMs, size, seed: options.random.seed, cores, load };
     await writeFile(json, `${JSON.stringify({ ...setting, lines }, null, 2)}\n`);
   }
 }

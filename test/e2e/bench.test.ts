@@ -20,7 +20,8 @@ test('every bench of the table measures its lines', async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'shardline-bench-test-'));
   try {
     const file = path.join(folder, 'figures.json');
-    const options = ['--rounds', '1', '--ms', '40', '--seed', '7', '--json', file];
+    const short = ['--rounds', '1', '--ms', '40', '--size', '0.001'];
+    const options = [...short, '--seed', '7', '--json', file];
     const { stdout } = await run(process.execPath, ['bench/main.ts', ...options]);
     const { lines } = report.parse(JSON.parse(await readFile(file, 'utf8')));
     expect(lines.map(({ what }) => what)).toEqual([
@@ -36,7 +37,7 @@ test('every bench of the table measures its lines', async () => {
       'a user’s 100 newest orders: throughput',
     ]);
     for (const { what } of lines) expect(stdout).toContain(what);
-    expect(stdout).toMatch(/\d+ of 20 targets met; 1 rounds of 40 ms, seed 7/);
+    expect(stdout).toMatch(/\d+ of 20 targets met; 1 rounds of 40 ms, size 0.001, seed 7/);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
