@@ -130,9 +130,12 @@ export function splitCounter(counter: number): { readonly same: number; readonly
   return { same: counter % CONFLICT_WEIGHT, other: Math.floor(counter / CONFLICT_WEIGHT) };
 }
 
-/** 1, or error 1242 when the count is another: the only portable way to stop a packet (FACTS-mysql 2). */
+/**
+ * 1, or error 1242 when the count is another: the only portable way to stop a packet (FACTS-mysql 2). The column has a
+ * name, because without one it is named by its text, and the driver compiles and keeps a reader for each set of names.
+ */
 function assertCount(select: string, expected: number): string {
-  return `SELECT IF((${select}) = ${expected}, 1, (SELECT 1 UNION ALL SELECT 2))`;
+  return `SELECT IF((${select}) = ${expected}, 1, (SELECT 1 UNION ALL SELECT 2)) AS asserted`;
 }
 
 function userList(users: readonly OrderRow[]): string {

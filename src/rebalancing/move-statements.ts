@@ -119,5 +119,5 @@ export function assertGone(bucket: number, epoch: number): string {
 }
 
 function assertOwnership(bucket: number, condition: string): string {
-  return `SELECT IF((SELECT COUNT(*) FROM bucket_ownership WHERE bucket = ${bucket} AND ${condition} LOCK IN SHARE MODE) = 1, 1, (SELECT 1 UNION ALL SELECT 2))`;
+  return `SELECT IF((SELECT COUNT(*) FROM bucket_ownership WHERE bucket = ${bucket} AND ${condition} LOCK IN SHARE MODE) = 1, 1, (SELECT 1 UNION ALL SELECT 2)) AS asserted`;
 }
