@@ -187,7 +187,7 @@ async function assemble(parts: Parts, cleanup: Cleanup): Promise<RunningHost> {
     functions: app.functions,
     settings: settings.http,
     invoker,
-    streamingUri: app.streamingUri,
+    streaming: app.streaming,
     keys,
     admin,
     durable,

@@ -17,14 +17,18 @@ function addressOf(listen: (server: Server, ready: () => void) => void): Promise
 }
 
 test('a server that names no address gets loopback', async () => {
-  const [bare, port, named] = await onLoopback(() =>
-    Promise.all([
-      addressOf((server, ready) => server.listen(ready)),
-      addressOf((server, ready) => server.listen(0, ready)),
-      addressOf((server, ready) => server.listen(0, '0.0.0.0', ready)),
-    ]),
+  const told: Server[] = [];
+  const [bare, port, named] = await onLoopback(
+    () =>
+      Promise.all([
+        addressOf((server, ready) => server.listen(ready)),
+        addressOf((server, ready) => server.listen(0, ready)),
+        addressOf((server, ready) => server.listen(0, '0.0.0.0', ready)),
+      ]),
+    (server) => told.push(server),
   );
   expect([bare, port, named]).toEqual(['127.0.0.1', '127.0.0.1', '0.0.0.0']);
+  expect(told).toEqual(open.slice(0, 2));
 });
 
 test('servers opened later are left alone', async () => {

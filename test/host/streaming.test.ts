@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { request } from 'node:http';
 import { beforeEach, expect, test } from 'vitest';
 import { spawnHost, type SpawnedHost } from './support/spawn-host.ts';
 
@@ -74,6 +75,36 @@ test('a client that goes away does not disturb the host', async () => {
   abort.abort();
   const next = await host.fetch('/count/1');
   expect(await next.text()).toBe('1\n');
+});
+
+test('an upload that breaks off is seen as broken by the function', async () => {
+  const { hostname, port } = new URL(host.origin);
+  const upload = request({
+    hostname,
+    port,
+    path: '/tellsBroken',
+    method: 'POST',
+    headers: { 'content-length': 1_000 },
+  });
+  upload.on('error', () => undefined);
+  upload.write(Buffer.alloc(10));
+  await host.waitFor(/upload: 10 bytes/);
+  upload.destroy();
+  await host.waitFor(/upload: broken/);
+  expect(host.output()).not.toContain('upload: whole');
+  expect((await host.fetch('/nothing')).status).toBe(204);
+});
+
+test('many requests at once each get their own answer', async () => {
+  const digests = await Promise.all(
+    Array.from({ length: 60 }, async (_, n) => {
+      const body = Buffer.alloc(n * 5_000, n);
+      const response = await host.fetch(`/digest/${n}`, { method: 'POST', body });
+      const { label, sha256 } = (await response.json()) as Record<string, unknown>;
+      return [label, sha256 === createHash('sha256').update(body).digest('hex')];
+    }),
+  );
+  expect(digests).toEqual(digests.map((_, n) => [String(n), true]));
 });
 
 test('an ESM app can import the core API by its own name', async () => {

@@ -1,3 +1,4 @@
+import { Server } from 'node:http';
 import type { IndexedFunction } from '../contracts.ts';
 import type { LineLogger } from '../logger.ts';
 import { AppRegistry, createCoreApi } from './core-api.ts';
@@ -14,8 +15,8 @@ export interface LoadedApp {
   readonly registry: AppRegistry;
   readonly model: ProgrammingModel;
   readonly functions: readonly IndexedFunction[];
-  /** Address of the library's own server when the app enabled HTTP streaming. */
-  readonly streamingUri: string | undefined;
+  /** The library's own server when the app enabled HTTP streaming. */
+  readonly streaming: Server | undefined;
   /** Runs the `appTerminate` hooks; a failing hook is logged, since the host stops anyway. */
   terminate(): Promise<void>;
 }
@@ -53,16 +54,13 @@ export async function openApp(options: {
   }
   const model = registry.model;
   if (model === undefined) throw new HostStartError('The app set no programming model.');
-  const capabilities =
-    (await onLoopback(async () =>
-      model.getCapabilities?.({ RpcHttpBodyOnly: 'true', RawHttpBodyBytes: 'true' }),
-    )) ?? {};
+  const streaming = await openStreaming(model);
   registry.lock();
   return {
     registry,
     model,
     functions,
-    streamingUri: capabilities['HttpUri'],
+    streaming,
     async terminate() {
       try {
         await hooks.run('appTerminate', appContext());
@@ -71,4 +69,18 @@ export async function openApp(options: {
       }
     },
   };
+}
+
+/** Asks the library for its capabilities, upon which it opens a server of its own for HTTP streaming if the app wants it. */
+async function openStreaming(model: ProgrammingModel): Promise<Server | undefined> {
+  let opened: Server | undefined;
+  const capabilities = await onLoopback(
+    async () => model.getCapabilities?.({ RpcHttpBodyOnly: 'true', RawHttpBodyBytes: 'true' }),
+    (server) => {
+      if (server instanceof Server) opened = server;
+    },
+  );
+  if (capabilities?.['HttpUri'] === undefined) return undefined;
+  if (opened === undefined) throw new HostStartError('The library opened no server for streaming.');
+  return opened;
 }

@@ -19,6 +19,7 @@ import {
 import { parseRouteTemplate } from './route-template.ts';
 import { Router, type Route } from './router.ts';
 import type { RequestHandler } from './server.ts';
+import type { LibraryServer } from './streamed-answer.ts';
 import { streamInvocation } from './streaming.ts';
 
 const DURABLE_BASE = '/runtime/webhooks/durabletask';
@@ -27,7 +28,8 @@ export interface DispatchOptions {
   readonly functions: readonly IndexedFunction[];
   readonly settings: HttpSettings;
   readonly invoker: Invoker;
-  readonly streamingUri: string | undefined;
+  /** The library's server, of an app that streams. */
+  readonly streaming: LibraryServer | undefined;
   /** Undefined leaves every endpoint open. */
   readonly keys: HostKeys | undefined;
   readonly admin: AdminOptions;
@@ -198,8 +200,8 @@ async function runFunction(options: DispatchOptions, exchange: FunctionExchange)
   const { incoming, response, url, params, target: fn } = exchange;
   const header = incoming.headers['traceparent'];
   const traceParent = typeof header === 'string' ? header : undefined;
-  if (options.streamingUri !== undefined) {
-    await streamInvocation(options.invoker, options.streamingUri, { ...exchange, fn, traceParent });
+  if (options.streaming !== undefined) {
+    await streamInvocation(options.invoker, options.streaming, { ...exchange, fn, traceParent });
     return;
   }
   const data = toHttpData({

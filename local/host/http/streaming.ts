@@ -1,21 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import {
-  Agent,
-  request as httpRequest,
-  type ClientRequest,
-  type IncomingMessage,
-  type ServerResponse,
-} from 'node:http';
-import { pipeline } from 'node:stream/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { PassThrough } from 'node:stream';
 import type { IndexedFunction, InvocationResult, Invoker, TypedData } from '../contracts.ts';
-import {
-  BodyTooLargeError,
-  bodyLimit,
-  requestHeaders,
-  requestQuery,
-  sendEmpty,
-} from './messages.ts';
+import { BodyTooLargeError, bodyLimit, requestHeaders, requestQuery } from './messages.ts';
+import { StreamedAnswer, type LibraryServer } from './streamed-answer.ts';
 
 export interface StreamedRequest {
   readonly fn: IndexedFunction;
@@ -26,49 +14,36 @@ export interface StreamedRequest {
   readonly traceParent: string | undefined;
 }
 
-/** Headers of one hop; `expect` was already answered by this server, `host` travels as forwarded. */
-const DROPPED = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'upgrade',
-  'expect',
-  'host',
-]);
-const HIDDEN_IN_RESPONSE = new Set(['x-ms-invocation-id', 'connection', 'keep-alive']);
-
 /**
- * A connection of its own for each request. One that is kept may be closed by the library's server in the moment
- * it is used again; the request is lost then, and the invocation waits for it for ever. The server is still asked to
- * keep it open, or it would cut an upload that it answered early, and the answer with it.
- */
-const agent = new Agent({ keepAlive: true });
-// Not an option of the constructor: it takes 0 for "not given" and keeps 256.
-agent.maxFreeSockets = 0;
-
-/** A caller that was answered before its upload ended may go on for so long; then the connection is cut. */
-const LINGER_MS = 5_000;
-/** An invocation whose request was lost never ends; one that fails for its own sake does so at once. */
-const OWN_FAILURE_MS = 1_000;
-
-/**
- * Runs an HTTP function of an app that enabled streaming: the invocation carries only metadata, and
- * the raw request goes to the library's own server at `streamingUri`, matched by invocation id.
- * Rejects when the handler fails; the caller answers 500 if no header has been sent.
+ * Runs an HTTP function of an app that enabled streaming: the invocation carries only metadata, and the library gets the
+ * request and the answer as its own server would get them, matched by invocation id. In Azure a proxy sends them there;
+ * here both are in one process. Rejects when the handler fails; the caller answers 500 if no header has been sent.
  */
 export async function streamInvocation(
   invoker: Invoker,
-  streamingUri: string,
+  library: LibraryServer,
   request: StreamedRequest,
 ): Promise<void> {
+  const { incoming, response, url } = request;
   const invocationId = randomUUID();
-  const proxied = openProxy(streamingUri, request, invocationId);
-  const { response } = request;
-  // The first is told by relayResponse; one that follows must not end the host.
-  proxied.on('error', () => undefined);
-  response.once('close', () => {
-    if (!response.writableFinished) proxied.destroy();
-  });
+  const answer = new StreamedAnswer(incoming, response);
+  const body = new PassThrough();
+  // Told by whoever reads it; a body that nobody reads must not end the host.
+  body.on('error', () => undefined);
+  // Each function waits for the request of its own id.
+  library.emit(
+    'request',
+    Object.assign(body, {
+      method: incoming.method,
+      url: `${url.pathname}${url.search}`,
+      headers: {
+        'x-ms-invocation-id': invocationId,
+        'x-forwarded-host': url.host,
+        'x-forwarded-proto': url.protocol.replace(':', ''),
+      },
+    }),
+    answer,
+  );
   const invocation = invoker.invoke({
     fn: request.fn,
     triggerData: { http: {} },
@@ -77,45 +52,19 @@ export async function streamInvocation(
     ...(request.traceParent === undefined ? {} : { traceParent: request.traceParent }),
   });
   try {
-    const relayed = relayResponse(proxied, request);
     await Promise.all([
-      forwardBody(request.incoming, proxied, response),
-      relayed,
-      endWithoutAnswer(invocation, response, proxied),
+      forwardBody(incoming, body, answer),
+      answer.sent,
+      endWithoutAnswer(invocation, answer),
     ]);
   } catch (error) {
-    proxied.destroy();
-    // The handler's own failure is the better message when there is one.
-    await Promise.race([invocation, sleep(OWN_FAILURE_MS)]).catch((failure: unknown) => {
-      throw error instanceof BodyTooLargeError ? error : failure;
-    });
-    if (!response.destroyed && !response.writableEnded) throw error;
+    if (!response.destroyed || error instanceof BodyTooLargeError) throw error;
+    // The caller has gone, and nobody is to be told; the function still counts until it ends.
+    await invocation.catch(() => undefined);
+  } finally {
+    answer.abandon();
+    body.destroy();
   }
-}
-
-function openProxy(
-  streamingUri: string,
-  request: StreamedRequest,
-  invocationId: string,
-): ClientRequest {
-  const { incoming, url } = request;
-  const headers: Record<string, string | string[]> = {};
-  for (const [name, value] of Object.entries(incoming.headers)) {
-    if (value !== undefined && !DROPPED.has(name)) headers[name] = value;
-  }
-  headers['x-ms-invocation-id'] = invocationId;
-  headers['x-forwarded-host'] = url.host;
-  headers['x-forwarded-proto'] = url.protocol.replace(':', '');
-  const target = new URL(streamingUri);
-  return httpRequest({
-    agent,
-    // The library says `localhost`, which would be looked up for each request; it listens on this (app/loopback.ts).
-    hostname: '127.0.0.1',
-    port: target.port,
-    method: incoming.method,
-    path: `${url.pathname}${url.search}`,
-    headers,
-  });
 }
 
 function streamMetadata(request: StreamedRequest): Record<string, TypedData> {
@@ -130,93 +79,50 @@ function streamMetadata(request: StreamedRequest): Record<string, TypedData> {
 /** Lets a handler that counts bytes itself see the excess, and answer in its own words. */
 const LIMIT_MARGIN_BYTES = 1_048_576;
 
-async function* limited(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const limit = bodyLimit() + LIMIT_MARGIN_BYTES;
-  let size = 0;
-  for await (const chunk of source) {
-    size += chunk.length;
-    if (size > limit) throw new BodyTooLargeError(limit);
-    yield chunk;
-  }
-}
-
 /**
- * Passes the body on until the answer is complete; what comes then is taken from the caller and dropped, since nobody
- * reads it and a caller that cannot go on writing may never look at its answer.
+ * Passes the upload on until the answer is complete; what comes then is taken from the caller and dropped, since nobody
+ * reads it and a caller that cannot go on writing may never look at its answer. Resolves when the upload has ended;
+ * rejects when that was too early or too late, and no status has gone out yet.
  */
 async function forwardBody(
   incoming: IncomingMessage,
-  proxied: ClientRequest,
-  response: ServerResponse,
+  body: PassThrough,
+  answer: StreamedAnswer,
 ): Promise<void> {
-  const answered = new Promise<void>((resolve) => {
-    proxied.once('response', (answer: IncomingMessage) => answer.once('end', resolve));
-    proxied.once('close', resolve);
+  const limit = bodyLimit() + LIMIT_MARGIN_BYTES;
+  let size = 0;
+  const failure = await new Promise<Error | undefined>((resolve) => {
+    incoming.on('data', (chunk: Buffer) => {
+      size += chunk.length;
+      if (size > limit) resolve(new BodyTooLargeError(limit));
+    });
+    incoming.once('end', () => resolve(undefined));
+    incoming.once('error', resolve);
+    const gone = (): void => resolve(new Error('The caller went away.'));
+    incoming.once('close', gone);
+    // Nothing more is told of one that went while the request waited for its turn.
+    if (incoming.destroyed) gone();
+    const drop = (): void => {
+      incoming.unpipe(body);
+      incoming.resume();
+      // Who still reads must not take a part for the whole.
+      if (!incoming.readableEnded) body.destroy();
+    };
+    body.once('close', drop);
+    void answer.over.then(drop);
+    incoming.pipe(body);
   });
-  let isAnswered = false;
-  void answered.then(() => {
-    isAnswered = true;
-  });
-  try {
-    for await (const chunk of limited(incoming)) {
-      if (isAnswered || proxied.write(chunk)) continue;
-      await Promise.race([answered, new Promise((resolve) => proxied.once('drain', resolve))]);
-    }
-    proxied.end();
-  } catch (error) {
-    // The caller went away, or sent more than anybody would read, after it had its answer.
-    if (!response.headersSent) throw error;
-  }
+  if (failure === undefined) return;
+  body.destroy(failure);
+  // After its answer a caller may go, or send more than anybody would read.
+  if (!answer.hasBegun) throw failure;
 }
 
-async function relayResponse(proxied: ClientRequest, request: StreamedRequest): Promise<void> {
-  const { response, incoming } = request;
-  const answer = await new Promise<IncomingMessage | undefined>((resolve, reject) => {
-    proxied.once('response', resolve);
-    proxied.once('error', reject);
-    proxied.once('close', () => resolve(undefined));
-  });
-  if (answer === undefined) return;
-  const headers = Object.entries(answer.headers).filter(
-    ([name, value]) => value !== undefined && !HIDDEN_IN_RESPONSE.has(name),
-  );
-  // An early answer ends the connection: the next request must not queue behind the rest of this upload.
-  const isEarly = !incoming.complete;
-  if (isEarly) headers.push(['connection', 'close']);
-  response.writeHead(answer.statusCode ?? 500, Object.fromEntries(headers));
-  response.flushHeaders();
-  await pipeline(answer, response, { end: !isEarly });
-  if (!isEarly) return;
-  // Ended now, the connection would be closed under the upload, and a caller that is still writing would see a broken
-  // pipe instead of the answer.
-  await uploadEnded(incoming);
-  response.end();
-  if (!incoming.complete) proxied.destroy();
-}
-
-/** Resolves when the upload has ended in whatever way, or after {@link LINGER_MS}. */
-async function uploadEnded(incoming: IncomingMessage): Promise<void> {
-  if (incoming.complete || incoming.destroyed) return;
-  const settled = new AbortController();
-  const ended = new Promise<void>((resolve) => {
-    incoming.once('end', resolve);
-    incoming.once('close', resolve);
-  });
-  await Promise.race([
-    ended,
-    sleep(LINGER_MS, undefined, { signal: settled.signal }).catch(() => undefined),
-  ]);
-  settled.abort();
-}
-
-/** The library answers through its server; a handler that returns nothing never makes it answer. */
+/** The library answers by itself, unless a handler returns nothing. */
 async function endWithoutAnswer(
   invocation: Promise<InvocationResult>,
-  response: ServerResponse,
-  proxied: ClientRequest,
+  answer: StreamedAnswer,
 ): Promise<void> {
-  const result = await invocation;
-  if (result.rawResult !== null && result.rawResult !== undefined) return;
-  if (!response.headersSent) sendEmpty(response, 204);
-  proxied.destroy();
+  const { rawResult } = await invocation;
+  if (rawResult === null || rawResult === undefined) answer.sendNothing();
 }

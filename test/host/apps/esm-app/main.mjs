@@ -27,6 +27,20 @@ app.http('digest', {
   },
 });
 
+app.http('tellsBroken', {
+  ...anonymous,
+  methods: ['POST'],
+  handler: async (request) => {
+    try {
+      for await (const chunk of request.body) console.log(`upload: ${chunk.length} bytes`);
+      console.log('upload: whole');
+    } catch {
+      console.log('upload: broken');
+    }
+    return { status: 200 };
+  },
+});
+
 app.http('count', {
   ...anonymous,
   methods: ['GET'],
