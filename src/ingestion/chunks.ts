@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { Background } from '../kernel/bounded.ts';
 import { BugError, PermanentError } from '../kernel/errors.ts';
 import { parseOrderId, parseUserId, type OrderId, type UserId } from '../kernel/ids.ts';
 import { parseAmountCents, type AmountCents } from '../kernel/money.ts';
@@ -83,18 +84,22 @@ export interface ChunkSink {
   store(shard: number, index: number, rows: readonly ChunkRow[]): Promise<void>;
 }
 
+/** Chunks on their way to the store while the next ones fill. */
+const STORES_AT_ONCE = 4;
+
 /** Rows held back while their chunks fill: about 40 MB, however many shards there are. */
 const MAX_HELD_ROWS = 200_000;
 
 /**
  * Collects rows into chunks of `chunkRows` per shard (and per {@link OrderRow.createdAtGiven}, which one statement
- * cannot mix), and hands each over when it is full.
+ * cannot mix), and hands each over when it is full. What the sink throws, a later call throws.
  */
 export class ChunkCollector {
   readonly #sink: ChunkSink;
   readonly #chunkRows: number;
   readonly #open = new Map<string, { readonly shard: number; rows: ChunkRow[] }>();
   readonly #chunks = new Map<number, number>();
+  readonly #stores = new Background(STORES_AT_ONCE);
   #held = 0;
 
   constructor(sink: ChunkSink, chunkRows: number) {
@@ -112,9 +117,10 @@ export class ChunkCollector {
     else if (this.#held >= MAX_HELD_ROWS) await this.#flush(this.#fullest());
   }
 
-  /** Hands over what is left and tells how many chunks each shard has, ascending by shard. */
+  /** Hands over what is left, waits until all is stored, and tells how many chunks each shard has, ascending by shard. */
   async finish(): Promise<{ shard: number; chunks: number }[]> {
     for (const key of this.#open.keys()) await this.#flush(key);
+    await this.#stores.end();
     return [...this.#chunks]
       .map(([shard, chunks]) => ({ shard, chunks }))
       .sort((a, b) => a.shard - b.shard);
@@ -127,7 +133,8 @@ export class ChunkCollector {
     this.#held -= open.rows.length;
     const index = this.#chunks.get(open.shard) ?? 0;
     this.#chunks.set(open.shard, index + 1);
-    await this.#sink.store(open.shard, index, open.rows.sort(byPrimaryKey));
+    const rows = open.rows.sort(byPrimaryKey);
+    await this.#stores.begin(() => this.#sink.store(open.shard, index, rows));
   }
 
   #fullest(): string {

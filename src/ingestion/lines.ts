@@ -49,7 +49,10 @@ class LineBuffer {
   /** The line, trimmed; undefined when it was too long. Empties the buffer. */
   take(first: boolean): string | undefined {
     const tooLong = this.#bytes > MAX_LINE_BYTES;
-    const text = Buffer.concat(this.#parts).toString('utf8');
+    // Most lines lie in one piece, which is not copied.
+    const [only] = this.#parts;
+    const bytes = this.#parts.length === 1 && only ? only : Buffer.concat(this.#parts);
+    const text = bytes.toString('utf8');
     this.#parts = [];
     this.#bytes = 0;
     if (tooLong) return undefined;

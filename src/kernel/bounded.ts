@@ -31,6 +31,39 @@ export async function mapBounded<T, R>(
   return results;
 }
 
+/** Work that goes on while its caller does: at most `limit` pieces at once, and nothing begun after one has failed. */
+export class Background {
+  readonly #limit: number;
+  readonly #running = new Set<Promise<void>>();
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** Begins the work as soon as there is room for it, and does not wait for its end. Throws what an earlier one threw. */
+  async begin(work: () => Promise<void>): Promise<void> {
+    while (this.#running.size >= this.#limit) await Promise.race(this.#running);
+    this.#throwFailure();
+    const running = work()
+      .catch((error: unknown) => {
+        this.#failure ??= { error };
+      })
+      .finally(() => this.#running.delete(running));
+    this.#running.add(running);
+  }
+
+  /** Waits until all has ended. Throws what the first that failed has thrown. */
+  async end(): Promise<void> {
+    await Promise.all(this.#running);
+    this.#throwFailure();
+  }
+
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+}
+
 /** What `work` gives, or `late` when it takes longer than `limitMs`. Work that is late goes on unobserved. */
 export async function within<T, L>(
   clock: Clock,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { mapBounded, within } from '../../../src/kernel/bounded.ts';
+import { Background, mapBounded, within } from '../../../src/kernel/bounded.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 
 describe('mapBounded', () => {
@@ -34,6 +34,49 @@ describe('mapBounded', () => {
 
   test('nothing to do is done', async () => {
     expect(await mapBounded([], 4, () => Promise.reject(new Error('never')))).toEqual([]);
+  });
+});
+
+describe('Background', () => {
+  test('lets its caller go on until the limit is reached, and ends when all has', async () => {
+    const background = new Background(2);
+    const ends: (() => void)[] = [];
+    const begin = (): Promise<void> =>
+      background.begin(() => new Promise((resolve) => void ends.push(resolve)));
+    await begin();
+    await begin();
+    let begun = false;
+    const third = begin().then(() => {
+      begun = true;
+    });
+    await settle();
+    expect([ends.length, begun]).toEqual([2, false]);
+    ends[1]?.();
+    await third;
+    expect(ends.length).toBe(3);
+    let ended = false;
+    const end = background.end().then(() => {
+      ended = true;
+    });
+    ends[0]?.();
+    await settle();
+    expect(ended).toBe(false);
+    ends[2]?.();
+    await end;
+  });
+
+  test('tells the first failure, and begins nothing after it', async () => {
+    const background = new Background(2);
+    await background.begin(() => Promise.reject(new Error('first')));
+    await settle();
+    let begun = false;
+    const after = background.begin(() => {
+      begun = true;
+      return Promise.resolve();
+    });
+    await expect(after).rejects.toThrow('first');
+    expect(begun).toBe(false);
+    await expect(background.end()).rejects.toThrow('first');
   });
 });
 
