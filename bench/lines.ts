@@ -45,7 +45,8 @@ export function showLines(lines: readonly Line[]): readonly string[] {
     line.what,
     line.limit,
     showTarget(line.target),
-    showFigure(line.ratio, 2),
+    // A small ratio without a target is still to be told from none.
+    showFigure(line.ratio, line.target === undefined && line.ratio.median < 0.1 ? 5 : 2),
     verdictOf(line),
     line.note,
   ]);

@@ -1,4 +1,5 @@
 import { LocalShardsError } from '../local/shards/errors.ts';
+import { benchHostProfile, HOST_PROFILE_HELP } from './host/host-profile.ts';
 import { benchMove, MOVE_HELP } from './move.ts';
 import { OPTIONS_HELP } from './options.ts';
 import { benchProfile, PROFILE_HELP } from './profile.ts';
@@ -13,6 +14,7 @@ ${TABLE_HELP}
 ${OPTIONS_HELP}
 ${MOVE_HELP}
 ${PROFILE_HELP}
+${HOST_PROFILE_HELP}
 ${TELEMETRY_HELP}
 Exit code: 0 measured (whatever the figures are), 2 it could not be measured.
 `;
@@ -26,6 +28,7 @@ const BENCHES: Readonly<Record<string, Bench>> = {
   ),
   move: benchMove,
   profile: benchProfile,
+  'host-profile': benchHostProfile,
   telemetry: benchTelemetry,
 };
 

@@ -12,7 +12,6 @@ import { openStack, type Stack, startStack } from '../local/shards/stack.ts';
 import { loadConfig } from '../src/config.ts';
 import { createServices } from '../src/create-services.ts';
 import type { ShardId } from '../src/kernel/ids.ts';
-import { createJsonLogger } from '../src/kernel/logger.ts';
 import { fillBucket } from './bucket.ts';
 import { createDumpPipe } from './dump-pipe.ts';
 import { type Figure, figureOf, showFigure } from './figures.ts';
@@ -26,6 +25,7 @@ import {
 } from './move-round.ts';
 import { readCount, readServerOptions, SERVER_OPTIONS } from './options.ts';
 import { analyzeTables } from './statements.ts';
+import { quietLogger } from './world.ts';
 
 export const MOVE_HELP = `  move               copy and verification of one bucket between two servers, in mysqldump | mysql of the same rows
     --orders N       orders in the bucket; other tables in proportion   (default 200000)
@@ -137,11 +137,6 @@ function configOf(stack: Stack): ReturnType<typeof loadConfig> {
     REBALANCE_MAX_PROBE_MS: '60000',
     REBALANCE_MAX_HISTORY: '1000000000',
   });
-}
-
-function quietLogger(): ReturnType<typeof createJsonLogger> {
-  const write = (line: string): void => console.error(line);
-  return createJsonLogger({ minimum: 'warn', nowMs: () => Date.now(), write });
 }
 
 /** Speeds: above 1 the product is the faster one. */

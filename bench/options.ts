@@ -9,6 +9,8 @@ export interface BenchOptions {
   readonly roundMs: number;
   /** Of the full sizes of what is written and read, from 0.001 to 1; {@link scaled} applies it. */
   readonly size: number;
+  /** Of the steady load under which memory is looked at. */
+  readonly minutes: number;
   readonly engine: 'mysql' | 'mariadb';
   readonly random: Random;
 }
@@ -17,6 +19,7 @@ export const OPTIONS_HELP = `  Options of all in the table:
     --rounds N       rounds that count; one before them does not        (default 5)
     --ms N           length of a measure in a round, milliseconds       (default 600)
     --size F         factor of the full sizes, from 0.001 to 1          (default 1)
+    --minutes N      of the load of memory                              (default 1)
     --engine ENGINE  mysql or mariadb                                   (default mysql)
     --seed N         of users, amounts and the order of the measures
     --json FILE      write the table there too
@@ -38,12 +41,12 @@ interface ServerValues {
 }
 
 /** Checks what {@link SERVER_OPTIONS} gave. Throws TypeError, with what is expected. */
-export function readServerOptions({
-  rounds,
-  engine,
-  seed,
-  json,
-}: ServerValues): Omit<BenchOptions, 'roundMs' | 'size'> & { readonly json: string | undefined } {
+export function readServerOptions({ rounds, engine, seed, json }: ServerValues): Omit<
+  BenchOptions,
+  'roundMs' | 'size' | 'minutes'
+> & {
+  readonly json: string | undefined;
+} {
   if (engine !== 'mysql' && engine !== 'mariadb') {
     throw new TypeError('--engine is mysql or mariadb.');
   }
@@ -64,6 +67,7 @@ export function readBenchOptions(
     options: {
       ms: { type: 'string', default: '600' },
       size: { type: 'string', default: '1' },
+      minutes: { type: 'string', default: '1' },
       ...SERVER_OPTIONS,
     },
   });
@@ -71,6 +75,7 @@ export function readBenchOptions(
     ...readServerOptions(values),
     roundMs: readCount('ms', values.ms, 60_000),
     size: readSize(values.size),
+    minutes: readCount('minutes', values.minutes, 600),
   };
 }
 

@@ -4,6 +4,12 @@ import { benchChunk } from './chunk.ts';
 import { type Line, showLines, summaryOf } from './lines.ts';
 import { type BenchOptions, readBenchOptions } from './options.ts';
 import { benchOrders } from './orders.ts';
+import { benchDurable } from './host/durable.ts';
+import { benchHttp } from './host/http.ts';
+import { benchIngestion } from './host/ingestion.ts';
+import { benchMemory } from './host/memory.ts';
+import { benchQueue } from './host/queue.ts';
+import { type HostWorld, withHostWorld } from './host/world.ts';
 import { benchPage } from './page.ts';
 import { benchRoute } from './route.ts';
 import { type World, withWorld } from './world.ts';
@@ -16,14 +22,33 @@ const ON_SERVER: Readonly<Record<string, OnServer>> = {
   page: benchPage,
 };
 
-/** Names of the benches whose lines make the table. */
-export const TABLE_BENCHES: readonly string[] = ['route', ...Object.keys(ON_SERVER)];
+type OnHost = (world: HostWorld, options: BenchOptions) => Promise<readonly Line[]>;
 
-export const TABLE_HELP = `  all         everything below up to page, as one table with targets and verdicts; the default
+const ON_HOST: Readonly<Record<string, OnHost>> = {
+  http: benchHttp,
+  queue: benchQueue,
+  ingestion: benchIngestion,
+  durable: benchDurable,
+  memory: benchMemory,
+};
+
+/** Names of the benches whose lines make the table. */
+export const TABLE_BENCHES: readonly string[] = [
+  'route',
+  ...Object.keys(ON_SERVER),
+  ...Object.keys(ON_HOST),
+];
+
+export const TABLE_HELP = `  all         everything below up to memory, as one table with targets and verdicts; the default
   route       hash and map of a key
   orders      one order at a time, by 1, 8, 32 and 64 callers
   chunk       a chunk of an ingestion
   page        a user's newest orders
+  http        an order over HTTP, on the local host
+  queue       orders from queue messages, on the local host
+  ingestion   a batch from end to end, on the local host
+  durable     activities and turns of orchestrators, on the local host
+  memory      memory of the local host under load; --minutes N
 `;
 
 /** Measures these benches and prints their table. Throws `LocalShardsError` when no server can be had. */
@@ -31,17 +56,13 @@ export async function benchTable(names: readonly string[], args: readonly string
   const { json, ...options } = readBenchOptions(args);
   const lines: Line[] = [];
   if (names.includes('route')) lines.push(...(await benchRoute(options)));
-  const onServer = names.flatMap((name) => {
-    const bench = ON_SERVER[name];
-    return bench === undefined ? [] : [{ name, bench }];
-  });
+  const onServer = chosen(ON_SERVER, names);
   if (onServer.length > 0) {
-    await withWorld(options, async (world) => {
-      for (const { name, bench } of onServer) {
-        console.log(`measuring ${name} …`);
-        lines.push(...(await bench(world, options)));
-      }
-    });
+    await withWorld(options, (world) => measure(onServer, world, options, lines));
+  }
+  const onHost = chosen(ON_HOST, names);
+  if (onHost.length > 0) {
+    await withHostWorld(options, (world) => measure(onHost, world, options, lines));
   }
   for (const row of showLines(lines)) console.log(row);
   const load = loadavg()[0] ?? Number.NaN;
@@ -53,5 +74,29 @@ export async function benchTable(names: readonly string[], args: readonly string
     const { engine, rounds, roundMs, size } = options;
     const setting = { engine, rounds, roundMs, size, seed: options.random.seed, cores, load };
     await writeFile(json, `${JSON.stringify({ ...setting, lines }, null, 2)}\n`);
+  }
+}
+
+type Named<W> = readonly (readonly [
+  name: string,
+  bench: (world: W, options: BenchOptions) => Promise<readonly Line[]>,
+])[];
+
+function chosen<Bench>(
+  benches: Readonly<Record<string, Bench>>,
+  names: readonly string[],
+): [name: string, bench: Bench][] {
+  return Object.entries(benches).filter(([name]) => names.includes(name));
+}
+
+async function measure<W>(
+  benches: Named<W>,
+  world: W,
+  options: BenchOptions,
+  lines: Line[],
+): Promise<void> {
+  for (const [name, bench] of benches) {
+    console.log(`measuring ${name} …`);
+    lines.push(...(await bench(world, options)));
   }
 }

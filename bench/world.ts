@@ -11,7 +11,7 @@ import { openStack, type Stack, startStack } from '../local/shards/stack.ts';
 import { loadConfig } from '../src/config.ts';
 import { createServices } from '../src/create-services.ts';
 import type { ShardId, UserId } from '../src/kernel/ids.ts';
-import { createJsonLogger } from '../src/kernel/logger.ts';
+import { createJsonLogger, type Logger } from '../src/kernel/logger.ts';
 import type { Services } from '../src/services.ts';
 import { bucketOf } from '../src/sharding/hash.ts';
 import type { Random } from '../test/support/random.ts';
@@ -31,9 +31,22 @@ export interface World {
 const USERS = 1_000;
 
 /** Starts a server of its own, runs `work`, and deletes it again, also when interrupted. */
-export async function withWorld<T>(
-  options: { readonly engine: 'mysql' | 'mariadb'; readonly random: Random },
+export function withWorld<T>(
+  options: ServerOptions,
   work: (world: World) => Promise<T>,
+): Promise<T> {
+  return withServers({ ...options, shards: 1 }, (stack) => useStack(stack, options.random, work));
+}
+
+export interface ServerOptions {
+  readonly engine: 'mysql' | 'mariadb';
+  readonly random: Random;
+}
+
+/** Starts servers and storage of its own, runs `work`, and deletes them again, also when interrupted. */
+export async function withServers<T>(
+  options: ServerOptions & { readonly shards: number },
+  work: (stack: Stack) => Promise<T>,
 ): Promise<T> {
   const dataDir = mkdtempSync(join(tmpdir(), 'shardline-bench-'));
   const cleanUp = async (): Promise<void> => {
@@ -44,13 +57,27 @@ export async function withWorld<T>(
   // The servers run in the background and would outlive it.
   process.once('SIGINT', interrupted);
   try {
-    const stack = await startStack({ dataDir, shards: 1, engine: options.engine });
+    const stack = await startStack({ dataDir, shards: options.shards, engine: options.engine });
     console.log(`${engineName(stack.engine)} ${stack.version}, seed ${options.random.seed}`);
-    return await useStack(stack, options.random, work);
+    return await work(stack);
   } finally {
     process.removeListener('SIGINT', interrupted);
     await cleanUp();
   }
+}
+
+/** The settings that tell the product of these servers. */
+export function settingsOf(stack: Stack): Record<string, string> {
+  return {
+    SHARDS: JSON.stringify(stack.shards),
+    AzureWebJobsStorage: stack.storageConnectionString,
+  };
+}
+
+/** Tells warnings and errors only. */
+export function quietLogger(): Logger {
+  const write = (line: string): void => console.error(line);
+  return createJsonLogger({ minimum: 'warn', nowMs: () => Date.now(), write });
 }
 
 async function useStack<T>(
@@ -61,17 +88,7 @@ async function useStack<T>(
   const [server] = stack.shards;
   const [adminPassword] = stack.adminPasswords;
   if (server === undefined || adminPassword === undefined) throw new LocalShardsError('No server.');
-  const services = createServices(
-    loadConfig({
-      SHARDS: JSON.stringify(stack.shards),
-      AzureWebJobsStorage: stack.storageConnectionString,
-    }),
-    createJsonLogger({
-      minimum: 'warn',
-      nowMs: () => Date.now(),
-      write: (line) => console.error(line),
-    }),
-  );
+  const services = createServices(loadConfig(settingsOf(stack)), quietLogger());
   const { host, port, database } = server;
   const pools = new Map<number, Pool>();
   const plain = (connections: number): Pool => {
@@ -93,7 +110,8 @@ async function useStack<T>(
   try {
     await services.database.prewarm();
     await admin.query(ALLOW_LOCAL_INFILE);
-    const users = await registerUsers(plain(1), random);
+    const users = someUserIds(random);
+    await registerUsers(plain(1), users);
     return await work({
       services,
       shard: 0 as ShardId,
@@ -108,16 +126,17 @@ async function useStack<T>(
   }
 }
 
-async function registerUsers(pool: Pool, random: Random): Promise<UserId[]> {
+/** A thousand ids, spread over the buckets. */
+export function someUserIds(random: Random): UserId[] {
   const first = 7_300_000_000_000_000_000n + BigInt(random.below(1_000_000));
-  const users = Array.from(
-    { length: USERS },
-    (_, n) => String(first + BigInt(n) * 104_729n) as UserId,
-  );
+  return Array.from({ length: USERS }, (_, n) => String(first + BigInt(n) * 104_729n) as UserId);
+}
+
+/** Writes the rows of these users on the shard of this pool. */
+export async function registerUsers(pool: Pool, users: readonly UserId[]): Promise<void> {
   const rows = users.map(
     (user) =>
       `(${bucketOf(user)}, ${user}, 'u${user}@shop.example.com', UNHEX(SHA2('${user}', 256)), NOW(3))`,
   );
   await pool.query(insertRows('users', 'bucket, user_id, email, email_key, created_at', rows));
-  return users;
 }
