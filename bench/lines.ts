@@ -10,6 +10,8 @@ export interface Line {
   readonly target?: Target;
   /** Absolute values, for the scale only. */
   readonly note: string;
+  /** What the product did per second, where another bench reckons with it. */
+  readonly perSecond?: number;
 }
 
 export interface Target {
@@ -51,10 +53,15 @@ export function showLines(lines: readonly Line[]): readonly string[] {
     line.note,
   ]);
   const all = [['what', 'limit', 'target', 'ratio (least to most)', 'verdict', 'scale'], ...rows];
-  const widths = (all[0] ?? []).map((_, column) =>
-    Math.max(...all.map((row) => (row[column] ?? '').length)),
+  return alignColumns(all);
+}
+
+/** Rows of cells as text, each column as wide as its widest cell. */
+export function alignColumns(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = (rows[0] ?? []).map((_, column) =>
+    Math.max(...rows.map((row) => (row[column] ?? '').length)),
   );
-  return all.map((row) =>
+  return rows.map((row) =>
     row
       .map((cell, column) => cell.padEnd(widths[column] ?? 0))
       .join('  ')

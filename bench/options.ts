@@ -23,6 +23,7 @@ export const OPTIONS_HELP = `  Options of all in the table:
     --engine ENGINE  mysql or mariadb                                   (default mysql)
     --seed N         of users, amounts and the order of the measures
     --json FILE      write the table there too
+    --svg FILE       write the figure of the simulation there
 `;
 
 /** Of all benches that start servers, for `parseArgs`. */
@@ -61,13 +62,14 @@ export function readServerOptions({ rounds, engine, seed, json }: ServerValues):
 /** Reads the options of the table's benches. Throws TypeError, with what is expected. */
 export function readBenchOptions(
   args: readonly string[],
-): BenchOptions & { readonly json: string | undefined } {
+): BenchOptions & { readonly json: string | undefined; readonly svg: string | undefined } {
   const { values } = parseArgs({
     args: [...args],
     options: {
       ms: { type: 'string', default: '600' },
       size: { type: 'string', default: '1' },
       minutes: { type: 'string', default: '1' },
+      svg: { type: 'string' },
       ...SERVER_OPTIONS,
     },
   });
@@ -76,6 +78,7 @@ export function readBenchOptions(
     roundMs: readCount('ms', values.ms, 60_000),
     size: readSize(values.size),
     minutes: readCount('minutes', values.minutes, 600),
+    svg: values.svg,
   };
 }
 

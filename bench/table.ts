@@ -3,7 +3,7 @@ import { availableParallelism, loadavg } from 'node:os';
 import { benchChunk } from './chunk.ts';
 import { type Line, showLines, summaryOf } from './lines.ts';
 import { type BenchOptions, readBenchOptions } from './options.ts';
-import { benchOrders } from './orders.ts';
+import { benchOrders, GROUPED_ORDERS } from './orders.ts';
 import { benchDurable } from './host/durable.ts';
 import { benchHttp } from './host/http.ts';
 import { benchIngestion } from './host/ingestion.ts';
@@ -12,6 +12,7 @@ import { benchQueue } from './host/queue.ts';
 import { type HostWorld, withHostWorld } from './host/world.ts';
 import { benchPage } from './page.ts';
 import { benchRoute } from './route.ts';
+import { benchSimulation } from './simulation/bench.ts';
 import { type World, withWorld } from './world.ts';
 
 type OnServer = (world: World, options: BenchOptions) => Promise<readonly Line[]>;
@@ -37,9 +38,10 @@ export const TABLE_BENCHES: readonly string[] = [
   'route',
   ...Object.keys(ON_SERVER),
   ...Object.keys(ON_HOST),
+  'simulation',
 ];
 
-export const TABLE_HELP = `  all         everything below up to memory, as one table with targets and verdicts; the default
+export const TABLE_HELP = `  all         everything below up to simulation, as one table with targets and verdicts; the default
   route       hash and map of a key
   orders      one order at a time, by 1, 8, 32 and 64 callers
   chunk       a chunk of an ingestion
@@ -49,11 +51,12 @@ export const TABLE_HELP = `  all         everything below up to memory, as one t
   ingestion   a batch from end to end, on the local host
   durable     activities and turns of orchestrators, on the local host
   memory      memory of the local host under load; --minutes N
+  simulation  a billion orders over 64 shards, and what moves when shards join; no servers
 `;
 
 /** Measures these benches and prints their table. Throws `LocalShardsError` when no server can be had. */
 export async function benchTable(names: readonly string[], args: readonly string[]): Promise<void> {
-  const { json, ...options } = readBenchOptions(args);
+  const { json, svg, ...options } = readBenchOptions(args);
   const lines: Line[] = [];
   if (names.includes('route')) lines.push(...(await benchRoute(options)));
   const onServer = chosen(ON_SERVER, names);
@@ -63,6 +66,10 @@ export async function benchTable(names: readonly string[], args: readonly string
   const onHost = chosen(ON_HOST, names);
   if (onHost.length > 0) {
     await withHostWorld(options, (world) => measure(onHost, world, options, lines));
+  }
+  if (names.includes('simulation')) {
+    const measured = lines.find(({ what }) => what === GROUPED_ORDERS)?.perSecond;
+    lines.push(...(await benchSimulation({ ...options, svg }, measured)));
   }
   for (const row of showLines(lines)) console.log(row);
   const load = loadavg()[0] ?? Number.NaN;

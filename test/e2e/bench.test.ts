@@ -35,18 +35,14 @@ test('every bench of the table measures its lines', async () => {
       'orders in groups, 64 at once: throughput',
       'a chunk of 2000 orders',
       'a user’s 100 newest orders: throughput',
-      'an order over HTTP, 32 at once: throughput',
-      'an order over HTTP, 32 at once: p95',
-      'an order from the queue, 16 at a time',
-      'a batch of 2000 orders, HTTP to rows',
-      'activities, one fan-out of 50',
-      'turns, 5 chains of 10 activities',
-      expect.stringMatching(/^memory of the host, /),
+      ...Array.from({ length: 2 }, () => [
+        'busiest of 64 shards, Zipf 0.88',
+        'orders moved, 64 to 65 shards',
+        'orders moved, 64 to 63 shards',
+      ]).flat(),
     ]);
     for (const { what } of lines) expect(stdout).toContain(what);
-    expect(stdout).toMatch(
-      /\d+ of 24 targets met, 3 reported; 1 rounds of 40 ms, size 0.001, seed 7/,
-    );
+    expect(stdout).toMatch(/\d+ of 20 targets met; 1 rounds of 40 ms, size 0.001, seed 7/);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
