@@ -9,6 +9,7 @@ import { benchHttp } from './host/http.ts';
 import { benchIngestion } from './host/ingestion.ts';
 import { benchMemory } from './host/memory.ts';
 import { benchQueue } from './host/queue.ts';
+import { benchSagas } from './host/sagas.ts';
 import { type HostWorld, withHostWorld } from './host/world.ts';
 import { benchPage } from './page.ts';
 import { benchRoute } from './route.ts';
@@ -31,6 +32,7 @@ const ON_HOST: Readonly<Record<string, OnHost>> = {
   ingestion: benchIngestion,
   durable: benchDurable,
   memory: benchMemory,
+  sagas: benchSagas,
 };
 
 /** Names of the benches whose lines make the table. */
@@ -51,6 +53,7 @@ export const TABLE_HELP = `  all         everything below up to simulation, as o
   ingestion   a batch from end to end, on the local host
   durable     activities and turns of orchestrators, on the local host
   memory      memory of the local host under load; --minutes N
+  sagas       register-user and transfer-order over two shards, on the local host
   simulation  a billion orders over 64 shards, and what moves when shards join; no servers
 `;
 

@@ -35,6 +35,15 @@ test('every bench of the table measures its lines', async () => {
       'orders in groups, 64 at once: throughput',
       'a chunk of 2000 orders',
       'a user’s 100 newest orders: throughput',
+      ...['register-user', 'transfer-order'].flatMap((saga) => [
+        `${saga}: durable actions`,
+        `${saga}: bytes of history`,
+      ]),
+      ...[1, 8].flatMap((callers) =>
+        ['register-user', 'transfer-order'].map(
+          (saga) => `${saga} over two shards, ${callers} at once: time`,
+        ),
+      ),
       ...Array.from({ length: 2 }, () => [
         'busiest of 64 shards, Zipf 0.88',
         'orders moved, 64 to 65 shards',
