@@ -50,7 +50,7 @@ export async function inRounds<Name extends string, T>(
   return results;
 }
 
-function shuffled<T>(items: readonly T[], random: Random): T[] {
+export function shuffled<T>(items: readonly T[], random: Random): T[] {
   const order = items.map((item) => ({ item, place: random.next() }));
   return order.sort((a, b) => a.place - b.place).map(({ item }) => item);
 }

@@ -10,7 +10,8 @@ import type { Services } from '../src/services.ts';
 import { SHARDED_TABLES } from '../src/sharding/sharded-tables.ts';
 import type { Random } from '../test/support/random.ts';
 import type { DumpPipe } from './dump-pipe.ts';
-import { emptyShard, scanTable } from './statements.ts';
+import { shuffled } from './drive.ts';
+import { checksumOfTables, emptyShard, scanTable } from './statements.ts';
 
 /** Of shard 0 when there are two. */
 export const BUCKET = 0 as BucketId;
@@ -28,6 +29,7 @@ export interface Round {
   readonly copyMs: number;
   readonly verifyMs: number;
   readonly scanMs: number;
+  readonly checksumMs: number;
   /** Of the machine, over the minute before the round's end. */
   readonly load: number;
 }
@@ -52,14 +54,16 @@ export async function measureRound(bench: MoveBench, options: RoundOptions): Pro
     const move: Move = { id: `bench-${options.number}`, bucket: BUCKET, from, to };
     const copyMs = await timed(() => copy(bench.services, move));
     await expectRows(bench, options.rows);
-    const verify = (): Promise<number> => timed(() => expectEqual(bench, move, options.rows));
-    const scan = (): Promise<number> => timed(() => scanBoth(bench));
-    const verifyFirst = options.random.below(2) === 0;
-    const first = await (verifyFirst ? verify() : scan());
-    const second = await (verifyFirst ? scan() : verify());
-    return verifyFirst
-      ? { copyMs, verifyMs: first, scanMs: second }
-      : { copyMs, verifyMs: second, scanMs: first };
+    const after = {
+      verifyMs: () => expectEqual(bench, move, options.rows),
+      scanMs: () => onBoth(bench, (shardId) => countBucket(bench, shardId)),
+      checksumMs: () => onBoth(bench, (shardId) => checksumTables(bench, shardId)),
+    };
+    const times = { verifyMs: 0, scanMs: 0, checksumMs: 0 };
+    for (const name of shuffled(['verifyMs', 'scanMs', 'checksumMs'] as const, options.random)) {
+      times[name] = await timed(after[name]);
+    }
+    return { copyMs, ...times };
   };
   const measured =
     options.random.below(2) === 0
@@ -98,8 +102,19 @@ async function expectEqual(bench: MoveBench, move: Move, rows: number): Promise<
   throw new BugError('what was copied is not equal', { details: { ...figures } });
 }
 
-async function scanBoth(bench: MoveBench): Promise<void> {
-  await Promise.all([countBucket(bench, bench.from), countBucket(bench, bench.to)]);
+async function onBoth(
+  { from, to }: MoveBench,
+  work: (shardId: ShardId) => Promise<unknown>,
+): Promise<void> {
+  await Promise.all([work(from), work(to)]);
+}
+
+function checksumTables({ services }: MoveBench, shardId: ShardId): Promise<unknown> {
+  return services.database.onShard(
+    shardId,
+    (shard) => shard.query(checksumOfTables(), []),
+    PATIENT,
+  );
 }
 
 async function expectRows(bench: MoveBench, rows: number): Promise<void> {

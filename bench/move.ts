@@ -1,16 +1,15 @@
-import { mkdtempSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
-import { availableParallelism, loadavg, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { writeFile } from 'node:fs/promises';
+import { availableParallelism, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { findClientTools } from '../local/shards/binaries/client-tools.ts';
 import { defaultCacheDir } from '../local/shards/binaries/find-mysqld.ts';
 import { engineName } from '../local/shards/binaries/versions.ts';
 import { LocalShardsError } from '../local/shards/errors.ts';
 import { ADMIN_USER } from '../local/shards/servers/server-options.ts';
-import { openStack, type Stack, startStack } from '../local/shards/stack.ts';
+import type { Stack } from '../local/shards/stack.ts';
 import { loadConfig } from '../src/config.ts';
 import { createServices } from '../src/create-services.ts';
+import type { Shard } from '../src/database/contracts.ts';
 import type { ShardId } from '../src/kernel/ids.ts';
 import { fillBucket } from './bucket.ts';
 import { createDumpPipe } from './dump-pipe.ts';
@@ -23,12 +22,23 @@ import {
   PATIENT,
   type Round,
 } from './move-round.ts';
-import { readCount, readServerOptions, SERVER_OPTIONS } from './options.ts';
+import { atLeast, type Line, lineOf } from './lines.ts';
+import {
+  type BenchOptions,
+  readCount,
+  readServerOptions,
+  scaled,
+  SERVER_OPTIONS,
+} from './options.ts';
 import { analyzeTables } from './statements.ts';
-import { quietLogger } from './world.ts';
+import { quietLogger, settingsOf, withServers } from './world.ts';
+
+const FULL_ORDERS = 200_000;
+/** Of the table, so that it stays below 90 s. */
+const TABLE_ROUNDS = 3;
 
 export const MOVE_HELP = `  move               copy and verification of one bucket between two servers, in mysqldump | mysql of the same rows
-    --orders N       orders in the bucket; other tables in proportion   (default 200000)
+    --orders N       orders in the bucket; other tables in proportion   (default ${FULL_ORDERS})
     --rounds N       rounds that count; one before them does not        (default 5)
     --engine ENGINE  mysql or mariadb                                   (default mysql)
     --seed N         of the rows
@@ -40,7 +50,7 @@ type Options = ReturnType<typeof readServerOptions> & { readonly orders: number 
 function readOptions(args: readonly string[]): Options {
   const { values } = parseArgs({
     args: [...args],
-    options: { orders: { type: 'string', default: '200000' }, ...SERVER_OPTIONS },
+    options: { orders: { type: 'string', default: String(FULL_ORDERS) }, ...SERVER_OPTIONS },
   });
   // The bucket has to fit into the servers' memory, else the disk is measured.
   const orders = readCount('orders', values.orders, 1_000_000);
@@ -50,89 +60,147 @@ function readOptions(args: readonly string[]): Options {
 /** Runs the bench and prints its figures. Throws `LocalShardsError` when servers or tools cannot be had. */
 export async function benchMove(args: readonly string[]): Promise<void> {
   const options = readOptions(args);
-  const onProgress = (progress: { readonly kind: string; readonly message?: string }): void => {
-    if (progress.kind === 'step') console.log(progress.message);
-  };
-  const dataDir = mkdtempSync(join(tmpdir(), 'shardline-bench-'));
-  const cleanUp = async (): Promise<void> => {
-    await openStack(dataDir)?.stop();
-    await rm(dataDir, { recursive: true, force: true });
-  };
-  // The servers run in the background and would outlive it.
-  process.once('SIGINT', () => void cleanUp().finally(() => process.exit(130)));
-  try {
-    const stack = await startStack({ dataDir, shards: 2, engine: options.engine, onProgress });
-    await measure(stack, options, onProgress);
-  } finally {
-    await cleanUp();
+  const { rounds, figures, ...setting } = await measureMoves(options);
+  for (const line of describe(figures)) console.log(line);
+  if (options.json !== undefined) {
+    const text = JSON.stringify({ bench: 'move', ...setting, figures, rounds }, null, 2);
+    await writeFile(options.json, `${text}\n`);
   }
 }
 
-async function measure(
-  stack: Stack,
-  options: Options,
-  onProgress: (progress: { readonly kind: string; readonly message?: string }) => void,
-): Promise<void> {
-  const { engine, version } = stack;
-  const [source, target] = stack.shards;
-  if (source === undefined || target === undefined) throw new LocalShardsError('Two are needed.');
-  const cacheDir = defaultCacheDir();
-  const tools = await findClientTools({ engine, serverVersion: version, cacheDir, onProgress });
-  // MySQL's dump flushes tables before its transaction, which the application's account may not.
-  const [password = ''] = stack.adminPasswords;
-  const asAdmin = { ...source, user: ADMIN_USER, password };
-  const pipe = createDumpPipe({ tools, engine, source: asAdmin, target });
-  const services = createServices(configOf(stack), quietLogger());
-  const bench: MoveBench = { services, pipe, from: 0 as ShardId, to: 1 as ShardId };
-  try {
-    const { random } = options;
-    console.log(`Filling bucket ${BUCKET} with ${options.orders} orders (seed ${random.seed}) …`);
-    await services.database.prewarm();
-    await services.database.onShard(
-      bench.from,
-      async (shard) => {
-        await fillBucket(shard, { bucket: BUCKET, orders: options.orders, random });
-        await shard.query(analyzeTables(), []);
+/** Lines of the table, from fewer rounds than its other benches have: one takes a dozen seconds. */
+export async function benchMoveLines(options: BenchOptions): Promise<readonly Line[]> {
+  const { rounds, rows } = await measureMoves({
+    ...options,
+    rounds: Math.min(options.rounds, TABLE_ROUNDS),
+    orders: scaled(options, FULL_ORDERS, 200),
+  });
+  const speed = (other: (round: Round) => number, own: (round: Round) => number): number[] =>
+    rounds.map((round) => other(round) / own(round));
+  const note = `${rows} rows`;
+  const verified = 'verification of it: speed';
+  return [
+    lineOf({
+      what: 'copy of a bucket: speed',
+      limit: 'mysqldump | mysql',
+      ratios: speed(
+        ({ dumpMs }) => dumpMs,
+        ({ copyMs }) => copyMs,
+      ),
+      target: atLeast(1),
+      note,
+    }),
+    lineOf({
+      what: verified,
+      limit: 'mysqldump | mysql',
+      ratios: speed(
+        ({ dumpMs }) => dumpMs,
+        ({ verifyMs }) => verifyMs,
+      ),
+      target: atLeast(0.7),
+      note,
+    }),
+    lineOf({
+      what: verified,
+      limit: 'CHECKSUM TABLE, both sides',
+      ratios: speed(
+        ({ checksumMs }) => checksumMs,
+        ({ verifyMs }) => verifyMs,
+      ),
+      note,
+    }),
+    lineOf({
+      what: verified,
+      limit: 'plain scan, both sides',
+      ratios: speed(
+        ({ scanMs }) => scanMs,
+        ({ verifyMs }) => verifyMs,
+      ),
+      note,
+    }),
+  ];
+}
+
+type MoveOptions = Pick<Options, 'engine' | 'random' | 'rounds' | 'orders'>;
+
+interface MeasuredMoves {
+  readonly servers: string;
+  readonly tools: string;
+  readonly baseline: string;
+  readonly seed: number;
+  readonly orders: number;
+  readonly rows: number;
+  readonly bytes: number;
+  readonly cores: number;
+  readonly rounds: readonly Round[];
+  readonly figures: Figures;
+}
+
+/** On two servers of its own. */
+function measureMoves(options: MoveOptions): Promise<MeasuredMoves> {
+  return withServers({ ...options, shards: 2 }, async (stack) => {
+    const [source, target] = stack.shards;
+    if (source === undefined || target === undefined) throw new LocalShardsError('Two are needed.');
+    const { engine, version } = stack;
+    const tools = await findClientTools({
+      engine,
+      serverVersion: version,
+      cacheDir: defaultCacheDir(),
+      onProgress: (progress) => {
+        if (progress.kind === 'step') console.log(progress.message);
       },
-      PATIENT,
-    );
-    const { rows, bytes } = await countBucket(bench, bench.from);
-    const setting = {
-      servers: `${engineName(engine)} ${version}`,
-      tools: `${engineName(engine)} ${tools.version}`,
-      baseline: pipe.shown,
-      seed: random.seed,
-      orders: options.orders,
-      rows,
-      bytes,
-      cores: availableParallelism(),
-    };
-    const { servers } = setting;
-    console.log(`${servers}, ${setting.cores} cores, ${rows} rows, ${bytes} bytes as text`);
-    console.log(`baseline (${setting.tools}): ${pipe.shown}`);
-    const rounds: Round[] = [];
-    for (let number = 0; number <= options.rounds; number++) {
-      const round = await measureRound(bench, { number, rows, random });
-      if (number > 0) rounds.push(round);
-      console.log(describeRound(number, round));
+    });
+    // MySQL's dump flushes tables before its transaction, which the application's account may not.
+    const [password = ''] = stack.adminPasswords;
+    const asAdmin = { ...source, user: ADMIN_USER, password };
+    const pipe = createDumpPipe({ tools, engine, source: asAdmin, target });
+    const services = createServices(configOf(stack), quietLogger());
+    const bench: MoveBench = { services, pipe, from: 0 as ShardId, to: 1 as ShardId };
+    try {
+      console.log(`baseline (${engineName(engine)} ${tools.version}): ${pipe.shown}`);
+      return {
+        servers: `${engineName(engine)} ${version}`,
+        tools: `${engineName(engine)} ${tools.version}`,
+        baseline: pipe.shown,
+        seed: options.random.seed,
+        orders: options.orders,
+        cores: availableParallelism(),
+        ...(await measureRounds(bench, options)),
+      };
+    } finally {
+      await services.close();
+      await pipe.dispose();
     }
-    const figures = summarise(rounds, rows);
-    for (const line of describe(figures)) console.log(line);
-    if (options.json !== undefined) {
-      const text = JSON.stringify({ bench: 'move', ...setting, figures, rounds }, null, 2);
-      await writeFile(options.json, `${text}\n`);
-    }
-  } finally {
-    await services.close();
-    await pipe.dispose();
+  });
+}
+
+async function measureRounds(
+  bench: MoveBench,
+  { orders, random, rounds: counted }: MoveOptions,
+): Promise<Pick<MeasuredMoves, 'rows' | 'bytes' | 'rounds' | 'figures'>> {
+  const { database } = bench.services;
+  console.log(`Filling bucket ${BUCKET} with ${orders} orders (seed ${random.seed}) …`);
+  await database.prewarm();
+  const fill = async (shard: Shard): Promise<void> => {
+    await fillBucket(shard, { bucket: BUCKET, orders, random });
+    await shard.query(analyzeTables(), []);
+  };
+  await database.onShard(bench.from, fill, PATIENT);
+  const { rows, bytes } = await countBucket(bench, bench.from);
+  console.log(`${rows} rows, ${bytes} bytes as text, ${availableParallelism()} cores`);
+  const rounds: Round[] = [];
+  for (let number = 0; number <= counted; number++) {
+    const round = await measureRound(bench, { number, rows, random });
+    if (number > 0) rounds.push(round);
+    console.log(describeRound(number, round));
   }
+  return { rows, bytes, rounds, figures: summarise(rounds, rows) };
 }
 
 /** The throttle looks as often as in production, but a busy machine must not make it wait. */
 function configOf(stack: Stack): ReturnType<typeof loadConfig> {
   return loadConfig({
-    SHARDS: JSON.stringify(stack.shards),
-    AzureWebJobsStorage: stack.storageConnectionString,
+    ...settingsOf(stack),
     REBALANCE_MAX_THREADS_RUNNING: '10000',
     REBALANCE_MAX_PROBE_MS: '60000',
     REBALANCE_MAX_HISTORY: '1000000000',
@@ -146,9 +214,11 @@ type Figures = Readonly<
     | 'copyMs'
     | 'verifyMs'
     | 'scanMs'
+    | 'checksumMs'
     | 'copyByDump'
     | 'verifyByDump'
     | 'verifyByScan'
+    | 'verifyByChecksum'
     | 'copyRowsPerSecond'
     | 'load',
     Figure
@@ -162,9 +232,11 @@ function summarise(rounds: readonly Round[], rows: number): Figures {
     copyMs: over((round) => round.copyMs),
     verifyMs: over((round) => round.verifyMs),
     scanMs: over((round) => round.scanMs),
+    checksumMs: over((round) => round.checksumMs),
     copyByDump: over((round) => round.dumpMs / round.copyMs),
     verifyByDump: over((round) => round.dumpMs / round.verifyMs),
     verifyByScan: over((round) => round.scanMs / round.verifyMs),
+    verifyByChecksum: over((round) => round.checksumMs / round.verifyMs),
     copyRowsPerSecond: over((round) => (rows * 1_000) / round.copyMs),
     load: over((round) => round.load),
   };
@@ -181,6 +253,8 @@ function describe(figures: Figures): readonly string[] {
     `  verification speed           ${showFigure(figures.verifyByDump, 2)}x of mysqldump | mysql`,
     `  plain scan, both sides       ${ms(figures.scanMs)}`,
     `  verification speed           ${showFigure(figures.verifyByScan, 2)}x of the plain scan`,
+    `  CHECKSUM TABLE, both sides   ${ms(figures.checksumMs)}`,
+    `  verification speed           ${showFigure(figures.verifyByChecksum, 2)}x of CHECKSUM TABLE`,
     `  load of the machine          ${showFigure(figures.load, 1)}, now ${loadavg()[0]?.toFixed(1)}`,
   ];
 }
@@ -191,6 +265,7 @@ function describeRound(number: number, round: Round): string {
     `copy ${Math.round(round.copyMs)} ms`,
     `verification ${Math.round(round.verifyMs)} ms`,
     `scan ${Math.round(round.scanMs)} ms`,
+    `CHECKSUM TABLE ${Math.round(round.checksumMs)} ms`,
     `load ${round.load.toFixed(1)}`,
   ];
   return `round ${number}${number === 0 ? ' (does not count)' : ''}: ${parts.join(', ')}`;

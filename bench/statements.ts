@@ -17,6 +17,11 @@ export function scanTable(table: (typeof SHARDED_TABLES)[number], bucket: number
   return `SELECT COUNT(*) AS n, SUM(${lengths}) AS bytes FROM ${table.name} WHERE bucket = ${bucket}`;
 }
 
+/** The servers' own checksum of all tables, whole: the bench has one bucket in them. */
+export function checksumOfTables(): string {
+  return `CHECKSUM TABLE ${SHARDED_TABLES.map(({ name }) => name).join(', ')}`;
+}
+
 export function insertRows(table: string, columns: string, rows: readonly string[]): string {
   return `INSERT INTO ${table} (${columns}) VALUES ${rows.join(',')}`;
 }

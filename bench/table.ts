@@ -1,5 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { availableParallelism, loadavg } from 'node:os';
+import { LocalShardsError } from '../local/shards/errors.ts';
 import { benchChunk } from './chunk.ts';
 import { type Line, showLines, summaryOf } from './lines.ts';
 import { type BenchOptions, readBenchOptions } from './options.ts';
@@ -11,6 +12,7 @@ import { benchMemory } from './host/memory.ts';
 import { benchQueue } from './host/queue.ts';
 import { benchSagas } from './host/sagas.ts';
 import { type HostWorld, withHostWorld } from './host/world.ts';
+import { benchMoveLines } from './move.ts';
 import { benchPage } from './page.ts';
 import { benchRoute } from './route.ts';
 import { benchSimulation } from './simulation/bench.ts';
@@ -40,6 +42,7 @@ export const TABLE_BENCHES: readonly string[] = [
   'route',
   ...Object.keys(ON_SERVER),
   ...Object.keys(ON_HOST),
+  'move',
   'simulation',
 ];
 
@@ -54,6 +57,7 @@ export const TABLE_HELP = `  all         everything below up to simulation, as o
   durable     activities and turns of orchestrators, on the local host
   memory      memory of the local host under load; --minutes N
   sagas       register-user and transfer-order over two shards, on the local host
+  move        copy and verification of a bucket; by its name alone in more rounds and words, see below
   simulation  a billion orders over 64 shards, and what moves when shards join; no servers
 `;
 
@@ -70,6 +74,7 @@ export async function benchTable(names: readonly string[], args: readonly string
   if (onHost.length > 0) {
     await withHostWorld(options, (world) => measure(onHost, world, options, lines));
   }
+  if (names.includes('move')) lines.push(...(await moveLines(options)));
   if (names.includes('simulation')) {
     const measured = lines.find(({ what }) => what === GROUPED_ORDERS)?.perSecond;
     lines.push(...(await benchSimulation({ ...options, svg }, measured)));
@@ -84,6 +89,18 @@ export async function benchTable(names: readonly string[], args: readonly string
     const { engine, rounds, roundMs, size } = options;
     const setting = { engine, rounds, roundMs, size, seed: options.random.seed, cores, load };
     await writeFile(json, `${JSON.stringify({ ...setting, lines }, null, 2)}\n`);
+  }
+}
+
+/** Its tools may not be to be had; the others' lines are worth printing without its own. */
+async function moveLines(options: BenchOptions): Promise<readonly Line[]> {
+  console.log('measuring move …');
+  try {
+    return await benchMoveLines(options);
+  } catch (error) {
+    if (!(error instanceof LocalShardsError)) throw error;
+    console.error(`move is not measured: ${error.message}`);
+    return [];
   }
 }
 

@@ -44,6 +44,8 @@ test('every bench of the table measures its lines', async () => {
           (saga) => `${saga} over two shards, ${callers} at once: time`,
         ),
       ),
+      'copy of a bucket: speed',
+      ...Array.from({ length: 3 }, () => 'verification of it: speed'),
       ...Array.from({ length: 2 }, () => [
         'busiest of 64 shards, Zipf 0.88',
         'orders moved, 64 to 65 shards',
