@@ -1,9 +1,13 @@
 import { defineConfig } from 'vitest/config';
 
 /** They are about the storage account or the sign-in alone: once is enough, whatever the engine. */
-const ANY_ENGINE = ['bucket-map', 'deploy-sign-in', 'storage', 'worker-leases'].map(
-  (name) => `test/integration/${name}.test.ts`,
-);
+const ANY_ENGINE = [
+  'bucket-map',
+  'deploy-sign-in',
+  'rebalance-plans',
+  'storage',
+  'worker-leases',
+].map((name) => `test/integration/${name}.test.ts`);
 
 /**
  * One project per kind of test, so that each can be run alone (`vitest run --project unit`).

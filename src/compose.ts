@@ -15,6 +15,7 @@ import { keepMaintenance } from './maintenance/runs.ts';
 import { registerMaintenanceTimer } from './maintenance/timer.ts';
 import { ordersDurable } from './orders/sagas.ts';
 import { rebalancingDurable } from './rebalancing/activities.ts';
+import { purgeShownPlans } from './rebalancing/purge-plans.ts';
 import { keepRebalance } from './rebalancing/runs.ts';
 import { revenueDurable } from './revenue/activities.ts';
 import { allRoutes, sagaParts } from './routes.ts';
@@ -69,6 +70,10 @@ export async function composeApp(tools: ServiceTools = {}): Promise<void> {
   ]);
   registerOrdersQueue(app, services);
   registerSagasQueue(app, services, sagaParts.modules);
-  registerSagaSweep(app, services, sagaParts, [keepRebalance, keepMaintenance]);
+  registerSagaSweep(app, services, sagaParts, [
+    keepRebalance,
+    keepMaintenance,
+    (services) => purgeShownPlans(services),
+  ]);
   registerMaintenanceTimer(app, services);
 }

@@ -9,13 +9,15 @@ import type { RunState, StoredPlan, Wish } from './run-model.ts';
  * The blobs of rebalances, container `control`:
  *
  * - `rebalances/current.json`       the run that was accepted last: whoever changes it has the cluster for its own run
- * - `rebalances/plans/<hash>.json`  plans that were shown, for approval by their hash
+ * - `rebalances/plans/<hash>.json`  plans that were shown, for approval by their hash; deleted after a day
  * - `rebalances/<id>/plan.json`     what the run does; written once
  * - `rebalances/<id>/state.json`    how far it is; compare-and-set, one round after the other
  * - `rebalances/<id>/wish.json`     what an operator wants: run, pause, cancel; compare-and-set
  */
 const CURRENT = 'rebalances/current.json';
-const planBlob = (hash: string): string => `rebalances/plans/${hash}.json`;
+/** What the names of shown plans begin with. */
+export const SHOWN_PLANS = 'rebalances/plans/';
+const planBlob = (hash: string): string => `${SHOWN_PLANS}${hash}.json`;
 const runPlanBlob = (id: string): string => `rebalances/${id}/plan.json`;
 const stateBlob = (id: string): string => `rebalances/${id}/state.json`;
 const wishBlob = (id: string): string => `rebalances/${id}/wish.json`;

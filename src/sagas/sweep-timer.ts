@@ -16,8 +16,8 @@ export interface TimerApp {
 }
 
 /**
- * Starts again what was accepted and does not run: the process died before it could start it, or the runtime lost it.
- * Idempotent.
+ * Starts again what was accepted and does not run: the process died before it could start it, or the runtime lost it; or
+ * deletes what runs leave behind. Idempotent.
  */
 export type RunKeeper = (services: Services, client: OrchestrationClient) => Promise<void>;
 

@@ -3,7 +3,7 @@ import type { BlobContainer } from './blob-container.ts';
 import { openStream, readWhole } from './blob-download.ts';
 import { uploadStream } from './blob-upload.ts';
 import type { StorageClients } from './clients.ts';
-import type { BlobStore, ContainerName } from './contracts.ts';
+import type { BlobStore, ContainerName, DatedName } from './contracts.ts';
 import { failedWith } from './storage-errors.ts';
 
 const DEFAULT_READ_BYTES = 8 * 1024 * 1024;
@@ -43,7 +43,9 @@ export function createBlobStore(clients: StorageClients): BlobStore {
     delete: async (container, name) => {
       await deleteBlob(at(container), name);
     },
-    list: (container, prefix, limit) => listNames(at(container), prefix, limit),
+    list: async (container, prefix, limit) =>
+      (await listBlobs(at(container), prefix, limit)).map(({ name }) => name),
+    listDated: (container, prefix, limit) => listBlobs(at(container), prefix, limit),
   };
 }
 
@@ -77,17 +79,17 @@ async function deleteBlob(container: BlobContainer, name: string): Promise<void>
   }
 }
 
-async function listNames(
+async function listBlobs(
   container: BlobContainer,
   prefix: string,
   limit: number,
-): Promise<readonly string[]> {
-  const names: string[] = [];
+): Promise<readonly DatedName[]> {
+  const found: DatedName[] = [];
   let continuationToken: string | undefined;
   try {
-    while (names.length < limit) {
+    while (found.length < limit) {
       const settings = {
-        maxPageSize: Math.min(LIST_PAGE, limit - names.length),
+        maxPageSize: Math.min(LIST_PAGE, limit - found.length),
         ...(continuationToken === undefined ? {} : { continuationToken }),
       };
       const page = await container.read(
@@ -100,12 +102,16 @@ async function listNames(
         ['ContainerNotFound'],
       );
       if (page === undefined) break;
-      names.push(...page.segment.blobItems.map((item) => item.name));
+      const items = page.segment.blobItems.map(({ name, properties }) => ({
+        name,
+        writtenAtMs: properties.lastModified.getTime(),
+      }));
+      found.push(...items);
       if (page.continuationToken === undefined || page.continuationToken === '') break;
       continuationToken = page.continuationToken;
     }
   } catch (error) {
     if (!failedWith(error, 'ContainerNotFound')) throw error;
   }
-  return names.slice(0, limit);
+  return found.slice(0, limit);
 }

@@ -31,6 +31,13 @@ export interface BlobStore {
   delete(container: ContainerName, name: string): Promise<void>;
   /** Names with the prefix, at most `limit`. */
   list(container: ContainerName, prefix: string, limit: number): Promise<readonly string[]>;
+  /** As {@link list}, with the time of the last write by the account's clock, milliseconds since 1970. */
+  listDated(container: ContainerName, prefix: string, limit: number): Promise<readonly DatedName[]>;
+}
+
+export interface DatedName {
+  readonly name: string;
+  readonly writtenAtMs: number;
 }
 
 export interface QueueMessage {

@@ -52,6 +52,11 @@ describe('small blobs', () => {
     expect(await blobs.read('reports', 'other')).toBe('');
     expect(await blobs.list('reports', 'list/', 10)).toEqual(['list/a', 'list/b']);
     expect(await blobs.list('reports', 'list/', 1)).toEqual(['list/a']);
+    const dated = await blobs.listDated('reports', 'list/', 10);
+    expect(dated.map(({ name }) => name)).toEqual(['list/a', 'list/b']);
+    for (const { writtenAtMs } of dated) {
+      expect(Math.abs(writtenAtMs - Date.now())).toBeLessThan(60_000);
+    }
     await blobs.delete('reports', 'list/a');
     expect(await blobs.read('reports', 'list/a')).toBeUndefined();
   });

@@ -10,7 +10,20 @@ export interface MemoryBlobs extends BlobStore {
 
 export function createMemoryBlobs(): MemoryBlobs {
   const texts = new Map<string, Buffer>();
+  const writtenAtMs = new Map<string, number>();
   const key = (container: string, name: string): string => `${container}/${name}`;
+  const put = (container: string, name: string, content: Buffer): void => {
+    texts.set(key(container, name), content);
+    writtenAtMs.set(key(container, name), Date.now());
+  };
+  const list: BlobStore['list'] = (container, prefix, limit) =>
+    Promise.resolve(
+      [...texts.keys()]
+        .filter((name) => name.startsWith(key(container, prefix)))
+        .map((name) => name.slice(container.length + 1))
+        .toSorted()
+        .slice(0, limit),
+    );
   const open = (container: string, name: string): Promise<Readable | undefined> => {
     const content = texts.get(key(container, name));
     return Promise.resolve(content && Readable.from([content]));
@@ -24,19 +37,19 @@ export function createMemoryBlobs(): MemoryBlobs {
       for await (const part of source) parts.push(Buffer.from(part as Uint8Array));
       const content = Buffer.concat(parts);
       if (content.length > maxBytes) throw new PermanentError('payload-too-large', 'too large');
-      texts.set(key(container, name), content);
+      put(container, name, content);
       return {
         bytes: content.length,
         sha256: createHash('sha256').update(content).digest('hex'),
       };
     },
     write: (container, name, text) => {
-      texts.set(key(container, name), Buffer.from(text));
+      put(container, name, Buffer.from(text));
       return Promise.resolve();
     },
     create: (container, name, text) => {
       if (texts.has(key(container, name))) return Promise.resolve(false);
-      texts.set(key(container, name), Buffer.from(text));
+      put(container, name, Buffer.from(text));
       return Promise.resolve(true);
     },
     read: (container, name) => Promise.resolve(texts.get(key(container, name))?.toString('utf8')),
@@ -44,13 +57,11 @@ export function createMemoryBlobs(): MemoryBlobs {
       texts.delete(key(container, name));
       return Promise.resolve();
     },
-    list: (container, prefix, limit) =>
-      Promise.resolve(
-        [...texts.keys()]
-          .filter((name) => name.startsWith(key(container, prefix)))
-          .map((name) => name.slice(container.length + 1))
-          .toSorted()
-          .slice(0, limit),
-      ),
+    list,
+    listDated: async (container, prefix, limit) =>
+      (await list(container, prefix, limit)).map((name) => ({
+        name,
+        writtenAtMs: writtenAtMs.get(key(container, name)) ?? 0,
+      })),
   };
 }
