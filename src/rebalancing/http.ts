@@ -20,7 +20,7 @@ const createRoute = defineRoute({
   tag: 'Operations',
   summary: 'Spread the buckets over the shards anew',
   description:
-    'Moves whole buckets while they are read and written. With `dryRun` only shows the plan; its `planHash`, sent along, has exactly that plan carried out. One at a time.',
+    'Moves whole buckets while they are read and written. With `dryRun` only shows the plan; its `planHash`, sent along within a day, has exactly that plan carried out. One at a time.',
   body: requestSchema,
   durable: true,
   responses: {
