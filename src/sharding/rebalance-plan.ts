@@ -82,7 +82,10 @@ function pickEvenly(
   const bySize = buckets.toSorted((a, b) => (sizes?.get(a) ?? 0) - (sizes?.get(b) ?? 0) || a - b);
   const step = bySize.length / count;
   return Array.from({ length: count }, (_, index) => {
-    return bySize[Math.floor((index + 0.5) * step)] as BucketId;
+    const middle = (index + 0.5) * step - 0.5;
+    // Halfway between two buckets the larger and the smaller leave in turn: else half of a shard is its larger half.
+    const isSmaller = index % 2 === 1 && middle % 1 === 0.5;
+    return bySize[isSmaller ? Math.floor(middle) : Math.round(middle)] as BucketId;
   });
 }
 

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { BucketId, ShardId } from '../../../src/kernel/ids.ts';
 import { initialBucketMap, type BucketMap } from '../../../src/sharding/bucket-map.ts';
 import { BUCKET_COUNT } from '../../../src/sharding/hash.ts';
+import { createRandom } from '../../support/random.ts';
 import { planRebalance, type RebalancePlan } from '../../../src/sharding/rebalance-plan.ts';
 
 const initial = (shards: number): BucketMap =>
@@ -83,6 +84,21 @@ describe('planRebalance', () => {
     const moved = plan.moves.reduce((sum, { bucket }) => sum + bucket, 0);
     const all = (BUCKET_COUNT * (BUCKET_COUNT - 1)) / 2;
     expect(Math.abs(moved / all - 0.5)).toBeLessThan(0.002);
+  });
+
+  it('moves half of the rows when shards double: neither the larger half of each nor the smaller', () => {
+    const random = createRandom();
+    const map = initial(64);
+    const sizes = new Map(
+      map.assignment.map((_, bucket) => [bucket as BucketId, random.below(1_000_000)]),
+    );
+    const weights = equal(...Array.from({ length: 128 }, (_, shard) => shard));
+    const { moves } = planRebalance(map, { weights, sizes });
+    const moved = moves.reduce((sum, { bucket }) => sum + (sizes.get(bucket) ?? 0), 0);
+    const all = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+    expect(moves).toHaveLength(BUCKET_COUNT / 2);
+    // Larger halves would make it 0.53.
+    expect(Math.abs(moved / all - 0.5), `seed ${random.seed}`).toBeLessThan(0.015);
   });
 
   it('has a hash that changes with the map and the moves', () => {
