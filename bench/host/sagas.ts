@@ -11,9 +11,9 @@ import type { HostWorld } from './world.ts';
 const CALLERS = [1, 8];
 const MOST_CALLERS = Math.max(...CALLERS);
 /** Host and driver begin cold. */
-const WARM_UP_MS = 3_000;
+const WARM_UP_MS = 2_000;
 /** A bare transfer takes longer than this, so that a stock of orders lasts for a measure. */
-const FASTEST_MS = 1;
+const FASTEST_MS = 2;
 
 /**
  * Registrations with a named id and transfers of orders, each over two shards, through HTTP and the local host, beside

@@ -29,9 +29,16 @@ export function hashUsers(count: number, random: Random): Users {
 
 /** Share of each user of all orders, the busiest first: the n-th places orders in proportion to n^-exponent. Sum: 1. */
 export function zipfShares(users: number, exponent: number): Float64Array {
-  const shares = Float64Array.from({ length: users }, (_, n) => (n + 1) ** -exponent);
-  const sum = shares.reduceRight((total, share) => total + share, 0);
-  return shares.map((share) => share / sum);
+  const shares = new Float64Array(users);
+  let sum = 0;
+  // From the small ones on, so that they are not lost beside the large.
+  for (let n = users; n >= 1; n--) {
+    const share = n ** -exponent;
+    shares[n - 1] = share;
+    sum += share;
+  }
+  for (let n = 0; n < users; n++) shares[n] = (shares[n] ?? 0) / sum;
+  return shares;
 }
 
 /** Share that the busiest part (0 to 1) of the users has. */

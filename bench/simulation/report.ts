@@ -7,7 +7,8 @@ import { START } from './schemes.ts';
 /** How one law of busyness comes out; the figures are of the draws. */
 export interface LawFigures {
   readonly exponent: number;
-  /** Share of all orders. */
+  /** Shares of all orders. */
+  readonly busiestFifth: number;
   readonly hottestUser: number;
   readonly hottestBucket: Figure;
   readonly draws: readonly Draw[];

@@ -104,7 +104,14 @@ describe('a draw', () => {
   test('is told in tables without holes', () => {
     const schemes = figuresOf(draws);
     const hottestBucket = { median: 0.01, least: 0.01, most: 0.01 };
-    const law = { exponent: 0.5, hottestUser: 0.001, hottestBucket, draws, schemes };
+    const law = {
+      exponent: 0.5,
+      busiestFifth: 0.5,
+      hottestUser: 0.001,
+      hottestBucket,
+      draws,
+      schemes,
+    };
     const rows = [...showSpread(law, 10_000), ...showChanges(law, 10_000), ...showLaws([law])];
     expect(rows).toHaveLength(1 + 4 + 1 + 16 + 1 + 1);
     expect(rows.join('\n')).not.toMatch(/NaN|undefined|Infinity/);
