@@ -2,7 +2,7 @@ import { type Cells, fillCells, type Users } from './population.ts';
 import { bucketMapScheme, moduloScheme, ringScheme, type Scheme, START } from './schemes.ts';
 
 /** Points of each shard on the good one of the two rings; the usual hundred and some. */
-export const RING_POINTS = 128;
+const RING_POINTS = 128;
 
 /** How evenly something is spread, in parts of what each shard would have if it were even. */
 export interface Spread {
