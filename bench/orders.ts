@@ -82,23 +82,27 @@ function linesOf(
   const note = (values: readonly Driven[]): string =>
     `${median(values, 'perSecond').toFixed(0)} of ${median(plain, 'perSecond').toFixed(0)} per s; p95 ${median(values, 'p95Ms').toFixed(1)} of ${median(plain, 'p95Ms').toFixed(1)} ms`;
   const limit = 'plain prepared INSERT';
-  const line = (what: string, values: readonly Driven[]): Line[] => [
+  // The statement alone, on fewer connections than the plain one, only tells where the product's time goes.
+  const line = (what: string, values: readonly Driven[], hasTarget: boolean): Line[] => [
     lineOf({
       what: `${what}, ${callers} at once: throughput`,
       limit,
       ratios: by(values, (driven) => driven.perSecond),
-      target: atLeast(0.85),
+      ...(hasTarget && { target: atLeast(0.85) }),
       note: note(values),
     }),
     lineOf({
       what: `${what}, ${callers} at once: p95`,
       limit,
       ratios: by(values, (driven) => driven.p95Ms),
-      target: atMost(1.15),
+      ...(hasTarget && { target: atMost(1.15) }),
       note: note(values),
     }),
   ];
-  const lines = [...line('an order', product), ...line('its statement alone', statement)];
+  const lines = [
+    ...line('an order', product, true),
+    ...line('its statement alone', statement, false),
+  ];
   if (callers !== BUSY) return lines;
   const grouped = lineOf({
     what: GROUPED_ORDERS,

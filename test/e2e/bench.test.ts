@@ -61,7 +61,7 @@ test('every bench of the table measures its lines', async () => {
     ]);
     for (const { what } of lines) expect(stdout).toContain(what);
     expect(stdout).toMatch(
-      /\d+ of 30 targets met, 15 reported; 1 rounds of 40 ms, size 0.001, seed 7/,
+      /\d+ of \d+ targets met, \d+ reported; 1 rounds of 40 ms, size 0.001, seed 7/,
     );
   } finally {
     await rm(folder, { recursive: true, force: true });
