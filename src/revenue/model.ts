@@ -6,31 +6,53 @@ import { BUCKET_COUNT } from '../sharding/hash.ts';
 import { bucketOfSighting, correctionsOf } from './crossings.ts';
 import type { Correction, Sighting } from './crossings.ts';
 
-/** What one shard says about one bucket that it owns, from one statement. */
-export interface BucketSum {
+/** A shard's word that it owns a bucket, from one statement. */
+export interface Claim {
   /** 0 … 1023. */
   readonly bucket: number;
   /** Of the ownership row at that moment; a later owner has a higher one. */
   readonly epoch: number;
+}
+
+/** What one shard says about one bucket that it owns. */
+export interface BucketSum extends Claim {
   readonly orders: number;
   readonly cents: bigint;
 }
 
-/** All that one shard owned at the moment of its answer. */
+/** What one shard says about several buckets that it owns, in one sum. */
+export interface Together {
+  readonly buckets: readonly Claim[];
+  readonly orders: number;
+  readonly cents: bigint;
+}
+
+/** All that one shard owned at the moment of its answer, each bucket in one of the two. */
 export interface ShardAnswer {
   readonly shard: number;
   readonly sums: readonly BucketSum[];
-  /** Transfers that began or ended lately in the buckets of `sums`, of the same moment. */
+  readonly together?: Together;
+  /** Transfers that began or ended lately in all these buckets, of the same moment. */
   readonly sightings: readonly Sighting[];
+}
+
+/** Whose claim on a bucket counts, and the bucket's own sum if it has one. */
+interface Chosen extends Claim {
+  readonly answer: ShardAnswer;
+  readonly sum?: BucketSum;
 }
 
 /** Which answer counts for each bucket. */
 export interface Combined {
-  readonly chosen: ReadonlyMap<number, { readonly shard: number; readonly sum: BucketSum }>;
+  readonly chosen: ReadonlyMap<number, Chosen>;
+  /** Sums of several buckets, all of which count, by shard. */
+  readonly together: readonly (Pick<ShardAnswer, 'shard'> & Together)[];
   /** What the chosen answers tell of transfers. */
   readonly sightings: readonly Sighting[];
   /** Buckets that nobody answered for: they moved between two shards' answers. Ascending. */
   readonly missing: readonly number[];
+  /** Shards that summed buckets together of which another has one by now: no total before they are asked bucket by bucket. */
+  readonly entangled: readonly number[];
 }
 
 /**
@@ -39,23 +61,23 @@ export interface Combined {
  * other is of an earlier moment), or in none, which is told. Throws `BugError` when two shards claim one epoch.
  */
 export function combine(answers: readonly ShardAnswer[]): Combined {
-  const chosen = new Map<
-    number,
-    { readonly shard: number; readonly sum: BucketSum; readonly answer: ShardAnswer }
-  >();
-  for (const answer of answers) {
-    const { shard } = answer;
-    for (const sum of answer.sums) {
-      const before = chosen.get(sum.bucket);
-      if (before !== undefined && before.sum.epoch === sum.epoch && before.shard !== shard) {
-        throw new BugError('two shards own one bucket at the same epoch', {
-          details: { bucketId: sum.bucket, epoch: sum.epoch, shards: [before.shard, shard] },
-        });
-      }
-      if (before === undefined || sum.epoch > before.sum.epoch) {
-        chosen.set(sum.bucket, { shard, sum, answer });
-      }
+  const chosen = new Map<number, Chosen>();
+  const entangled = new Set<number>();
+  for (const own of answers.flatMap(claimsOf)) {
+    const before = chosen.get(own.bucket);
+    if (before?.epoch === own.epoch && before.answer.shard !== own.answer.shard) {
+      throw new BugError('two shards own one bucket at the same epoch', {
+        details: {
+          bucketId: own.bucket,
+          epoch: own.epoch,
+          shards: [before.answer.shard, own.answer.shard],
+        },
+      });
     }
+    const isLater = before === undefined || own.epoch > before.epoch;
+    if (isLater) chosen.set(own.bucket, own);
+    const beaten = isLater ? before : own;
+    if (beaten !== undefined && beaten.sum === undefined) entangled.add(beaten.answer.shard);
   }
   const sightings = answers.flatMap((answer) =>
     answer.sightings.filter((own) => chosen.get(bucketOfSighting(own))?.answer === answer),
@@ -63,7 +85,18 @@ export function combine(answers: readonly ShardAnswer[]): Combined {
   const missing = Array.from({ length: BUCKET_COUNT }, (_, bucket) => bucket).filter(
     (bucket) => !chosen.has(bucket),
   );
-  return { chosen, sightings, missing };
+  const together = answers.flatMap((answer) =>
+    answer.together === undefined ? [] : [{ shard: answer.shard, ...answer.together }],
+  );
+  return { chosen, together, sightings, missing, entangled: [...entangled] };
+}
+
+function claimsOf(answer: ShardAnswer): Chosen[] {
+  const { sums, together } = answer;
+  return [
+    ...sums.map((sum) => ({ bucket: sum.bucket, epoch: sum.epoch, answer, sum })),
+    ...(together?.buckets ?? []).map(({ bucket, epoch }) => ({ bucket, epoch, answer })),
+  ];
 }
 
 export const shardTotalSchema = z.object({
@@ -89,7 +122,7 @@ export const totalSchema = z
 export type RevenueTotal = z.infer<typeof totalSchema>;
 
 /**
- * Sums up what was chosen, per shard (all of `shards`, also those with nothing) and in all, every transferred order once.
+ * Sums up what was chosen and is not entangled, per shard (all of `shards`, also those with nothing) and in all, every transferred order once.
  * An order that went on twice between two answers counts once in all, but may count at a shard that it only passed.
  */
 export function totalsOf(
@@ -105,11 +138,14 @@ export function totalsOf(
     cents += more.cents;
     orders += more.orders;
   };
-  for (const { shard, sum } of combined.chosen.values()) add(shard, sum);
+  for (const sum of combined.together) add(sum.shard, sum);
+  for (const { answer, sum } of combined.chosen.values()) {
+    if (sum !== undefined) add(answer.shard, sum);
+  }
   const isSummed = (bucket: number): boolean => combined.chosen.has(bucket);
   for (const correction of correctionsOf(combined.sightings, isSummed)) {
     const chosen = combined.chosen.get(correction.bucket);
-    if (chosen !== undefined) add(chosen.shard, correction);
+    if (chosen !== undefined) add(chosen.answer.shard, correction);
   }
   const perShard = [...sums].map(([shard, own]) => ({
     shard,

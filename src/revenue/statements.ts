@@ -35,21 +35,57 @@ function sightings(columns: string, buckets: string): string {
  LIMIT ${MAX_SIGHTINGS + 1})`;
 }
 
+/** Orders and cents of one bucket, with a space between: a subquery has one column. Reads one range of the primary key. */
+function sumsOf(bucket: string): string {
+  return `(
+  SELECT CONCAT(COUNT(*), ' ', COALESCE(SUM(o.amount_cents), 0)) FROM orders o
+  WHERE o.bucket = ${bucket} AND ${VISIBLE}
+)`;
+}
+
+/**
+ * The shard's orders as one sum, and which buckets that is of: one statement is one snapshot. Rows:
+ *
+ * - without `bucket`: `sums` (orders and cents, with a space between) of all rows there are;
+ * - with `bucket` and `epoch`: one that the shard owns;
+ * - with `bucket` and `sums`: one that has rows and is not the shard's (an old copy, or one that is coming). It is in the first
+ *   row as well, and to be taken off. Found in the primary key, by one look per bucket;
+ * - with `saga_id`, `step`, `result`: the transfers of late.
+ *
+ * Value: the time from which on. A plain scan costs the least of all ways to read the rows; told apart by bucket they cost
+ * a fifth to a third more on MySQL, whatever the statement ({@link SUM_OWNED_BUCKETS}). Rows that are not the shard's are
+ * read twice, for as long as an old copy is kept.
+ *
+ * Cents are added up as doubles, without decimal arithmetic. Amounts are whole and positive, so that the sum never falls on its
+ * way: every step of it is exact if the result is below 2^53, which the caller looks at.
+ */
+export const SUM_SHARD = `
+(SELECT NULL AS bucket, NULL AS epoch,
+  CONCAT(COUNT(*), ' ', CAST(COALESCE(SUM(o.amount_cents + 0e0), 0) AS SIGNED)) AS sums,
+  NULL AS saga_id, NULL AS step, NULL AS result
+ FROM orders o WHERE ${VISIBLE})
+UNION ALL
+(SELECT w.bucket, w.epoch, NULL, NULL, NULL, NULL FROM bucket_ownership w WHERE ${COUNTED})
+UNION ALL
+(SELECT d.bucket, NULL, ${sumsOf('d.bucket')}, NULL, NULL, NULL
+ FROM (SELECT DISTINCT bucket FROM orders FORCE INDEX (PRIMARY)) d
+ LEFT JOIN bucket_ownership w ON w.bucket = d.bucket AND ${COUNTED}
+ WHERE w.bucket IS NULL)
+UNION ALL ${sightings('s.bucket, 0, NULL', '')}`;
+
 /**
  * Orders and cents of each bucket the shard owns, with the ownership that this holds for: one statement is one
  * snapshot. Buckets without orders are listed too, so that the caller can tell that all 1024 were counted. Columns:
  * `bucket`, `epoch`, `sums` (orders and cents, with a space between). In the same snapshot the transfers of late, with
  * `saga_id`, `step` and `result`, and without sums. Value: the time from which on.
  *
- * For each ownership row the subquery reads its bucket as one range of the clustered primary key. A subquery has one
- * column, hence the text. At 300 000 rows in memory it takes, of a plain SUM over the table, 1.46 to 1.63 on MySQL 9.7 and
+ * At 300 000 rows in memory it takes, of a plain SUM over the table, 1.46 to 1.63 on MySQL 9.7 and
  * 1.33 to 1.55 on MariaDB 10.11 over several runs; without a look at the state 1.36 to 1.40 and 1.22 to 1.49. A plain
- * SUM with that look takes 1.23 and 1.11, and grouping the table by bucket with it, with no owners at all, 1.50 and 1.33:
- * there is little left to gain. A thousand transfers within the horizon add some 7 ms.
+ * SUM with that look takes 1.23 and 1.11, and grouping the table by bucket with it, with no owners at all, 1.50 and 1.33.
+ * A thousand transfers within the horizon add some 7 ms.
  *
  * Ruled out: an outer join with GROUP BY 1.9 and 1.5, an inner one with the buckets listed apart 1.7 and 1.5, `SUM(IF(…))`
- * 1.8 and 1.6, a filter by `IN (SELECT …)` up to 2.9, other ways to write the condition no better. Summing as doubles
- * takes 1.47 and 1.25, but is exact below 2^53 only, and looking at that in the statement takes 1.6 and 2.7. Taking off the
+ * 1.8 and 1.6, a filter by `IN (SELECT …)` up to 2.9, other ways to write the condition no better. Taking off the
  * moved orders found through `order_transfers` takes 3 and 2.5 with 10 % of them. A covering index gains nothing in memory
  * and costs inserts 15 to 25 % (FACTS-mysql 7).
  */
@@ -60,10 +96,7 @@ export const SUM_ONE_BUCKET = sumBuckets('= ?');
 
 function sumBuckets(which: '' | '= ?'): string {
   return `
-(SELECT w.bucket, w.epoch, (
-  SELECT CONCAT(COUNT(*), ' ', COALESCE(SUM(o.amount_cents), 0)) FROM orders o
-  WHERE o.bucket = w.bucket AND ${VISIBLE}
-) AS sums, NULL AS saga_id, NULL AS step, NULL AS result
+(SELECT w.bucket, w.epoch, ${sumsOf('w.bucket')} AS sums, NULL AS saga_id, NULL AS step, NULL AS result
 FROM bucket_ownership w
 WHERE ${COUNTED} ${which && `AND w.bucket ${which}`})
 UNION ALL ${sightings('s.bucket, 0, NULL', which && `AND s.bucket ${which}`)}`;

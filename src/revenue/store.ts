@@ -1,14 +1,21 @@
 import type { Attempt, SqlRow, SqlRunner, SqlValue } from '../database/contracts.ts';
 import { sqlNow } from '../database/ownership.ts';
 import { refusalAfterNothing } from '../database/refusals.ts';
-import { PermanentError, RetryableError } from '../kernel/errors.ts';
+import { BugError, PermanentError, RetryableError } from '../kernel/errors.ts';
 import type { BucketId } from '../kernel/ids.ts';
 import { toSqlDatetime } from '../kernel/time.ts';
 import { ARRIVAL_STEP, crossingSchema, LOCAL_ARRIVAL_STEP } from '../orders/contracts.ts';
 import { CLOCKS_DIFFER_MS, HORIZON_MS } from './crossings.ts';
 import type { Sighting } from './crossings.ts';
 import { MAX_GROUPS } from './model.ts';
-import type { BucketSum, ReportPart, ReportRequest, ShardAnswer } from './model.ts';
+import type {
+  BucketSum,
+  Claim,
+  ReportPart,
+  ReportRequest,
+  ShardAnswer,
+  Together,
+} from './model.ts';
 import {
   BUCKET_ROW,
   GROUP_ROW,
@@ -16,6 +23,7 @@ import {
   SIGHTING_ROW,
   SUM_ONE_BUCKET,
   SUM_OWNED_BUCKETS,
+  SUM_SHARD,
   sumGroups,
 } from './statements.ts';
 
@@ -23,7 +31,34 @@ import {
 export type Sums = Omit<ShardAnswer, 'shard'>;
 
 /**
- * The sums of every bucket that this shard owns. `startMs` is the start of the whole total. Throws `too-many-requests`
+ * The sum of all buckets that this shard owns together, or of each where it is too large for that. `startMs` as
+ * in {@link sumOwnedBuckets}, which costs more. Throws as that.
+ */
+export async function sumShard(runner: SqlRunner, startMs: number): Promise<Sums> {
+  const rows = await runner.query(SUM_SHARD, [sightedFrom(startMs)]);
+  const sightings = totalSightingsIn(rows, startMs);
+  const together = togetherIn(rows.filter((row) => row['saga_id'] === null));
+  if (together === undefined) return sumOwnedBuckets(runner, startMs);
+  return { sums: [], together, sightings };
+}
+
+/** Undefined when the sum is not exact: it was added up as doubles. */
+function togetherIn(rows: readonly SqlRow[]): Together | undefined {
+  const all = rows.find((row) => row['bucket'] === null);
+  if (all === undefined) throw new BugError('a shard did not tell the sum of its orders');
+  let { orders, cents } = countsIn(all);
+  if (cents > BigInt(Number.MAX_SAFE_INTEGER)) return undefined;
+  for (const foreign of rows.filter((row) => row['bucket'] !== null && row['sums'] !== null)) {
+    const counts = countsIn(foreign);
+    orders -= counts.orders;
+    cents -= counts.cents;
+  }
+  const buckets = rows.filter((row) => row['sums'] === null).map(toClaim);
+  return { buckets, orders, cents };
+}
+
+/**
+ * The sums of every bucket that this shard owns, one by one. `startMs` is the start of the whole total. Throws `too-many-requests`
  * (retryable) when there were more transfers of late than are looked at.
  */
 export async function sumOwnedBuckets(runner: SqlRunner, startMs: number): Promise<Sums> {
@@ -43,11 +78,17 @@ export async function sumOneBucket(
 }
 
 function toSums(rows: readonly SqlRow[], startMs: number): Sums {
+  const sightings = totalSightingsIn(rows, startMs);
+  const sums = rows
+    .filter((row) => row['saga_id'] === null)
+    .map((row): BucketSum => ({ ...toClaim(row), ...countsIn(row) }));
+  return { sums, sightings };
+}
+
+function totalSightingsIn(rows: readonly SqlRow[], startMs: number): Sighting[] {
   const sightings = sightingsIn(rows, startMs);
-  if (sightings === 'too-many') {
-    throw RetryableError.tooManyRequests(`${TOO_MANY_SIGHTINGS} Ask again in a minute.`);
-  }
-  return { sums: rows.filter((row) => row['saga_id'] === null).map(toBucketSum), sightings };
+  if (sightings !== 'too-many') return sightings;
+  throw RetryableError.tooManyRequests(`${TOO_MANY_SIGHTINGS} Ask again in a minute.`);
 }
 
 /** Which of the report's buckets are in `part`; the shard does not own the others. */
@@ -131,12 +172,11 @@ function sightingsIn(rows: readonly SqlRow[], startMs: number): Sighting[] | 'to
   });
 }
 
-function toBucketSum(row: SqlRow): BucketSum {
+function toClaim(row: SqlRow): Claim {
+  return { bucket: Number(row['bucket']), epoch: Number(row['epoch']) };
+}
+
+function countsIn(row: SqlRow): { readonly orders: number; readonly cents: bigint } {
   const [orders, cents] = String(row['sums']).split(' ', 2);
-  return {
-    bucket: Number(row['bucket']),
-    epoch: Number(row['epoch']),
-    orders: Number(orders),
-    cents: BigInt(cents ?? ''),
-  };
+  return { orders: Number(orders), cents: BigInt(cents ?? '') };
 }

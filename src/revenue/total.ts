@@ -8,7 +8,7 @@ import { timestampOf } from '../kernel/time.ts';
 import type { Services } from '../services.ts';
 import { combine, totalsOf } from './model.ts';
 import type { Combined, RevenueTotal, ShardAnswer } from './model.ts';
-import { sumOneBucket, sumOwnedBuckets } from './store.ts';
+import { sumOneBucket, sumOwnedBuckets, sumShard } from './store.ts';
 import type { Sums } from './store.ts';
 
 export type TotalServices = Pick<Services, 'config' | 'clock' | 'database'>;
@@ -54,24 +54,44 @@ interface Question {
   readonly away: Set<number> | undefined;
 }
 
-/** Every shard's own sums. Without `away` the first shard that is away ends it. */
-async function askShards(
-  services: TotalServices,
-  { startMs, deadline, away }: Question,
-): Promise<ShardAnswer[]> {
+/**
+ * Every shard's own sums. A shard that gave a bucket away before another was asked is asked again, bucket by bucket: there
+ * are few, as all begin at about the same time, and each only once. Without `away` the first shard that is away ends it.
+ */
+async function askShards(services: TotalServices, question: Question): Promise<ShardAnswer[]> {
   const { config, database } = services;
-  const ask = async (shard: ShardId): Promise<ShardAnswer> => {
-    const limit = { deadlineMs: deadline.remainingMs() };
-    try {
-      const run = (each: SqlRunner): Promise<Sums> => sumOwnedBuckets(each, startMs);
-      return { shard, ...(await database.onShard(shard, run, limit)) };
-    } catch (error) {
-      if (away === undefined || !isAway(error)) throw error;
-      away.add(shard);
-      return { shard, sums: [], sightings: [] };
+  const atOnce = config.REVENUE_MAX_SHARDS_AT_ONCE;
+  const ids = database.shardIds();
+  const answers = await mapBounded(ids, atOnce, (shard) =>
+    askShard(services, question, { shard, sum: sumShard }),
+  );
+  for (;;) {
+    const { entangled } = combine(answers);
+    if (entangled.length === 0) return answers;
+    const again = ids.filter((shard) => entangled.includes(shard));
+    const detailed = await mapBounded(again, atOnce, (shard) =>
+      askShard(services, question, { shard, sum: sumOwnedBuckets }),
+    );
+    for (const answer of detailed) {
+      answers[answers.findIndex(({ shard }) => shard === answer.shard)] = answer;
     }
-  };
-  return mapBounded(database.shardIds(), config.REVENUE_MAX_SHARDS_AT_ONCE, ask);
+  }
+}
+
+async function askShard(
+  { database }: TotalServices,
+  { startMs, deadline, away }: Question,
+  { shard, sum }: { readonly shard: ShardId; readonly sum: typeof sumShard },
+): Promise<ShardAnswer> {
+  const limit = { deadlineMs: deadline.remainingMs() };
+  try {
+    const run = (each: SqlRunner): Promise<Sums> => sum(each, startMs);
+    return { shard, ...(await database.onShard(shard, run, limit)) };
+  } catch (error) {
+    if (away === undefined || !isAway(error)) throw error;
+    away.add(shard);
+    return { shard, sums: [], sightings: [] };
+  }
 }
 
 /** Completes the answers by the buckets that no shard owned when it was asked, as far as their owners are there. */

@@ -8,6 +8,7 @@ import type { Sighting } from '../../../src/revenue/crossings.ts';
 import { combine, correctionGroups, totalsOf } from '../../../src/revenue/model.ts';
 import type { ShardAnswer } from '../../../src/revenue/model.ts';
 import { createRandom, type Random } from '../../support/random.ts';
+import { summedTogether } from '../../support/revenue-answers.ts';
 
 /** Bucket b lies on shard b modulo the number of shards. */
 const BUCKETS = 8;
@@ -118,7 +119,7 @@ describe('orders transferred between the shards’ answers', () => {
       const history = randomHistory(random, shards, { hops: 5 });
       const answers = Array.from({ length: shards }, (_, shard) =>
         answerOf(history, { shard, shards, cut: cutOf(random, history.events, shards) }),
-      );
+      ).map((answer) => (random.below(2) === 0 ? summedTogether(answer) : answer));
       const { totalCents, orders, perShard } = totalsOf(combine(answers), [0, 1, 2, 3]);
       expect([timesCounted(totalCents), orders], `seed ${random.seed}`).toEqual([ONCE, ORDERS]);
       expect(perShard.reduce((sum, own) => sum + BigInt(own.totalCents), 0n)).toBe(

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { combine, mergeGroups, reportResult, totalsOf } from '../../../src/revenue/model.ts';
 import type { BucketSum, GroupSum, ShardAnswer } from '../../../src/revenue/model.ts';
 import { BUCKET_COUNT } from '../../../src/sharding/hash.ts';
+import { summedTogether } from '../../support/revenue-answers.ts';
 
 const sum = (bucket: number, changes: Partial<BucketSum> = {}): BucketSum => ({
   bucket,
@@ -47,7 +48,7 @@ describe('combining the shards’ answers', () => {
       [later, ...settled(3)],
     ]) {
       const combined = combine(answers);
-      expect(combined.chosen.get(0)).toMatchObject({ shard: 1, sum: later.sums[0] });
+      expect(combined.chosen.get(0)).toMatchObject({ answer: later, sum: later.sums[0] });
       expect(totalsOf(combined, [0, 1, 2]).orders).toBe(1023 + 7);
     }
   });
@@ -99,6 +100,39 @@ describe('combining the shards’ answers', () => {
         expect(combined.missing).toHaveLength(BUCKET_COUNT - best.size);
       }),
     );
+  });
+});
+
+describe('buckets that a shard sums together', () => {
+  const later: ShardAnswer = { shard: 1, sums: [sum(0, { epoch: 2, orders: 7 })], sightings: [] };
+
+  test('count as if they were summed one by one', () => {
+    const [first, ...others] = settled(3);
+    for (const answers of [
+      settled(3).map(summedTogether),
+      [first as ShardAnswer, ...others.map(summedTogether)],
+    ]) {
+      const combined = combine(answers);
+      expect(combined).toMatchObject({ missing: [], entangled: [] });
+      expect(totalsOf(combined, [0, 1, 2])).toEqual(totalsOf(combine(settled(3)), [0, 1, 2]));
+    }
+  });
+
+  test('are entangled when one of them has a later owner, whoever is asked first', () => {
+    const answers = settled(3).map(summedTogether);
+    expect(combine([...answers, later]).entangled).toEqual([0]);
+    expect(combine([summedTogether(later), ...answers]).entangled).toEqual([0]);
+  });
+
+  test('are not entangled by an earlier owner that was asked bucket by bucket', () => {
+    const [first, ...others] = settled(3);
+    const newer = others.map((answer) => ({
+      ...answer,
+      sums: answer.shard === 1 ? [...answer.sums, ...later.sums] : answer.sums,
+    }));
+    const combined = combine([first as ShardAnswer, ...newer.map(summedTogether)]);
+    expect(combined.entangled).toEqual([]);
+    expect(totalsOf(combined, []).orders).toBe(1023 + 7);
   });
 });
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import type { SqlRow, SqlRunner, SqlValue } from '../../../src/database/contracts.ts';
-import { MAX_SIGHTINGS, SIGHTING_ROW } from '../../../src/revenue/statements.ts';
-import { sumBucketGroups, sumOwnedBuckets } from '../../../src/revenue/store.ts';
+import { MAX_SIGHTINGS, SIGHTING_ROW, SUM_OWNED_BUCKETS } from '../../../src/revenue/statements.ts';
+import { sumBucketGroups, sumOwnedBuckets, sumShard } from '../../../src/revenue/store.ts';
 
 const START_MS = Date.UTC(2026, 0, 1);
 const CROSSING = {
@@ -69,6 +69,50 @@ describe('the ledger’s rows that come with sums', () => {
     await expect(sumBucketGroups(runner, [1], question)).rejects.toMatchObject({
       code: 'conflict',
       retryable: false,
+    });
+  });
+});
+
+describe('the sum of a shard’s buckets together', () => {
+  const NONE = { saga_id: null, step: null, result: null };
+  const owned = [1, 4].map((bucket) => ({ bucket, epoch: 2, sums: null, ...NONE }));
+  const all = (sums: string): SqlRow => ({ bucket: null, epoch: null, sums, ...NONE });
+
+  test('is that of all rows without those that are not the shard’s', async () => {
+    const foreign = ['2 30', '1 5'].map((sums, bucket) => ({
+      bucket,
+      epoch: null,
+      sums,
+      ...NONE,
+    }));
+    const { runner } = shardWith([all('9 9007199254740991'), ...owned, ...foreign, ledgerRow()]);
+    expect(await sumShard(runner, START_MS)).toEqual({
+      sums: [],
+      together: {
+        buckets: [
+          { bucket: 1, epoch: 2 },
+          { bucket: 4, epoch: 2 },
+        ],
+        orders: 6,
+        cents: 9_007_199_254_740_956n,
+      },
+      sightings: [{ end: 'departure', sagaId: 's', crossing: CROSSING }],
+    });
+  });
+
+  test('is not taken when it is too large to be exact; then each bucket is summed', async () => {
+    const rows = [all('9 9007199254740992'), ...owned];
+    const each = owned.map((row) => ({ ...row, sums: '5 18014398509481983' }));
+    const runner: Pick<SqlRunner, 'query'> = {
+      query: (text) => Promise.resolve(text === SUM_OWNED_BUCKETS ? each : rows),
+    };
+    const counts = { epoch: 2, orders: 5, cents: 18_014_398_509_481_983n };
+    expect(await sumShard(runner as SqlRunner, START_MS)).toEqual({
+      sums: [
+        { bucket: 1, ...counts },
+        { bucket: 4, ...counts },
+      ],
+      sightings: [],
     });
   });
 });

@@ -2,13 +2,16 @@ import { describe, expect, test } from 'vitest';
 import type { Shard, ShardedDatabase, SqlRow } from '../../../src/database/contracts.ts';
 import { PermanentError, RetryableError } from '../../../src/kernel/errors.ts';
 import type { ShardId } from '../../../src/kernel/ids.ts';
-import { SUM_OWNED_BUCKETS } from '../../../src/revenue/statements.ts';
+import { SUM_OWNED_BUCKETS, SUM_SHARD } from '../../../src/revenue/statements.ts';
 import { revenueTotal } from '../../../src/revenue/total.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { createFakeServices } from '../../support/fake-services.ts';
 import { createRandom } from '../../support/random.ts';
 
-/** Shards that own buckets with one order of 100 cents each; `between` runs before each question to a shard. */
+/**
+ * Shards that own buckets with one order of 100 cents each, and keep the rows of buckets they gave away. `between` runs
+ * before each question to a shard.
+ */
 function createWorld(shards: number, between: (shard: number) => void = () => undefined) {
   const buckets = Array.from({ length: 1024 }, (_, bucket) => ({
     owner: bucket % shards,
@@ -19,9 +22,20 @@ function createWorld(shards: number, between: (shard: number) => void = () => un
   const asked: number[] = [];
   let running = 0;
   let most = 0;
+  const sumsOf = (orders: number): string => `${orders} ${orders * 100}`;
   const rowOf = (bucket: number): SqlRow => {
     const { epoch, orders } = buckets[bucket] as (typeof buckets)[number];
-    return { bucket, epoch, sums: `${orders} ${orders * 100}`, saga_id: null };
+    return { bucket, epoch, sums: sumsOf(orders), saga_id: null };
+  };
+  const copies = new Map<string, SqlRow>();
+  const togetherOf = (id: number, own: readonly SqlRow[]): SqlRow[] => {
+    const old = [...copies]
+      .filter(
+        ([key]) => key.startsWith(`${id}/`) && buckets[Number(key.split('/')[1])]?.owner !== id,
+      )
+      .map(([, row]) => ({ ...row, epoch: null }));
+    const all = { bucket: null, epoch: null, sums: sumsOf(own.length + old.length), saga_id: null };
+    return [all, ...own.map((row) => ({ ...row, sums: null })), ...old];
   };
   const shardOf = (id: number): Shard =>
     ({
@@ -35,10 +49,11 @@ function createWorld(shards: number, between: (shard: number) => void = () => un
         asked.push(id);
         const error = down.get(id);
         if (error !== undefined) throw error;
-        const all = text === SUM_OWNED_BUCKETS;
-        return [...buckets.keys()]
+        const all = text === SUM_OWNED_BUCKETS || text === SUM_SHARD;
+        const own = [...buckets.keys()]
           .filter((bucket) => buckets[bucket]?.owner === id && (all || bucket === values[0]))
           .map(rowOf);
+        return text === SUM_SHARD ? togetherOf(id, own) : own;
       },
       select: () => Promise.resolve([{ state: 'gone', epoch: 1, moved_to: null }]),
     }) as unknown as Shard;
@@ -62,6 +77,7 @@ function createWorld(shards: number, between: (shard: number) => void = () => un
   );
   const move = (bucket: number, to: number): void => {
     const moved = buckets[bucket] as (typeof buckets)[number];
+    copies.set(`${moved.owner}/${bucket}`, rowOf(bucket));
     buckets[bucket] = { ...moved, owner: to, epoch: moved.epoch + 1 };
   };
   return { services, down, asked, move, mostAtOnce: () => most };
@@ -90,6 +106,19 @@ describe('the total', () => {
       const total = await revenueTotal(world.services, { partial: false });
       expect(total, `seed ${random.seed}`).toMatchObject({ totalCents: '102400', orders: 1024 });
     }
+  });
+
+  test('asks a shard again that gave a bucket away behind the question, and only that one', async () => {
+    let isMoved = false;
+    const world = createWorld(3, (shard) => {
+      if (shard !== 2 || isMoved) return;
+      isMoved = true;
+      world.move(0, 2);
+    });
+    const total = await revenueTotal(world.services, { partial: false });
+    expect(total).toMatchObject({ totalCents: '102400', orders: 1024, complete: true });
+    expect(total.perShard.map(({ orders }) => orders)).toEqual([341, 341, 342]);
+    expect(world.asked).toEqual([0, 1, 2, 0]);
   });
 
   test('fails when a shard is away', async () => {
