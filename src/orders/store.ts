@@ -9,7 +9,9 @@ import type { Order } from './model.ts';
 import {
   INSERT_ORDER,
   READ_FIRST_PAGE,
+  READ_FIRST_PAGE_AND_OWNER,
   READ_NEXT_PAGE,
+  READ_NEXT_PAGE_AND_OWNER,
   READ_ORDER,
   READ_OWNER,
   READ_PLACED,
@@ -58,7 +60,7 @@ export async function readOrder(
   const refusal = refusalInRow(row);
   if (refusal !== undefined) return refusal;
   if (isUnknownUser(row)) throw userNotFound(key.userId);
-  return { kind: 'answered', value: ordersIn(row === undefined ? [] : [row])[0] };
+  return { kind: 'answered', value: orderIn(row, key.userId) };
 }
 
 /** One order as it was placed for the user, whoever has it now; undefined when none was. */
@@ -70,8 +72,7 @@ export async function readPlacedOrder(
   const [row] = await runner.select(READ_PLACED, [userId, orderId, bucket]);
   const refusal = refusalInRow(row);
   if (refusal !== undefined) return refusal;
-  const placed = row === undefined ? [] : ordersIn([{ ...row, owner_id: userId }]);
-  return { kind: 'answered', value: placed[0] };
+  return { kind: 'answered', value: orderIn(row, userId) };
 }
 
 /** Up to `limit` orders after a position (from the newest when undefined), newest first. Throws `user-not-found`. */
@@ -86,22 +87,25 @@ export async function readPage(
 ): Promise<Attempt<readonly Order[]>> {
   const { bucket, userId, after, limit } = page;
   const time = after === undefined ? '' : toSqlDatetime(after.createdAt);
-  const rows =
+  const position = after === undefined ? [] : [time, time, after.orderId];
+  const values = [bucket, userId, userId, ...position, limit];
+  const [text, textAndOwner] =
     after === undefined
-      ? await runner.query(READ_FIRST_PAGE, [userId, limit, userId, bucket])
-      : await runner.query(READ_NEXT_PAGE, [
-          userId,
-          time,
-          time,
-          after.orderId,
-          limit,
-          userId,
-          bucket,
-        ]);
+      ? [READ_FIRST_PAGE, READ_FIRST_PAGE_AND_OWNER]
+      : [READ_NEXT_PAGE, READ_NEXT_PAGE_AND_OWNER];
+  const found = await runner.query(text, values);
+  if (found.length > 0) return answeredOrders(found, userId);
+  const rows = await runner.query(textAndOwner, values);
   const refusal = refusalInRow(rows[0]);
   if (refusal !== undefined) return refusal;
   if (isUnknownUser(rows[0])) throw userNotFound(userId);
-  return { kind: 'answered', value: ordersIn(rows) };
+  return answeredOrders(rows, userId);
+}
+
+/** The orders of joined rows; a row without one only tells about user and ownership. */
+function answeredOrders(rows: readonly SqlRow[], userId: UserId): Attempt<readonly Order[]> {
+  const orders = rows.map((row) => orderIn(row, userId));
+  return { kind: 'answered', value: orders.filter((order) => order !== undefined) };
 }
 
 export function orderNotFound(orderId: OrderId): PermanentError {
@@ -123,15 +127,12 @@ function isUnknownUser(row: SqlRow | undefined): boolean {
   return row?.['owner_id'] === null;
 }
 
-/** The orders of joined rows; a row without one only tells about user and ownership. */
-function ordersIn(rows: readonly SqlRow[]): Order[] {
-  return rows.filter((row) => row['order_id'] !== null).map(orderInRow);
-}
-
-function orderInRow(row: SqlRow): Order {
+/** The order of a joined row, if there is one. */
+function orderIn(row: SqlRow | undefined, userId: UserId): Order | undefined {
+  if (row === undefined || row['order_id'] === null) return undefined;
   return {
     orderId: String(row['order_id']) as OrderId,
-    userId: String(row['owner_id']) as UserId,
+    userId,
     amountCents: Number(row['amount_cents']) as AmountCents,
     createdAt: fromSqlDatetime(String(row['created_at'])),
   };

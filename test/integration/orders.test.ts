@@ -1,6 +1,11 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { DatabaseError } from '../../src/database/database-error.ts';
-import { READ_FIRST_PAGE, READ_NEXT_PAGE } from '../../src/orders/statements.ts';
+import {
+  READ_FIRST_PAGE,
+  READ_FIRST_PAGE_AND_OWNER,
+  READ_NEXT_PAGE,
+  READ_NEXT_PAGE_AND_OWNER,
+} from '../../src/orders/statements.ts';
 import { bucketOf } from '../../src/sharding/hash.ts';
 import { startSliceApp, userIdsOnShard, type SliceApp } from '../support/slice-app.ts';
 
@@ -262,9 +267,12 @@ describe('reading', () => {
       'INSERT INTO orders (bucket, order_id, user_id, amount_cents, created_at) VALUES ?';
     await app.rows(bucket % 3, insert, [many]);
     await app.rows(bucket % 3, 'ANALYZE TABLE orders');
+    const next = [time, time, '10500'];
     for (const [text, values] of [
-      [READ_FIRST_PAGE, [userId, 100, userId, bucket]],
-      [READ_NEXT_PAGE, [userId, time, time, '10500', 100, userId, bucket]],
+      [READ_FIRST_PAGE, [bucket, userId, userId, 100]],
+      [READ_FIRST_PAGE_AND_OWNER, [bucket, userId, userId, 100]],
+      [READ_NEXT_PAGE, [bucket, userId, userId, ...next, 100]],
+      [READ_NEXT_PAGE_AND_OWNER, [bucket, userId, userId, ...next, 100]],
     ] as const) {
       const explain = app.databases.engine === 'mysql' ? 'EXPLAIN FORMAT=TRADITIONAL' : 'EXPLAIN';
       const plan = await app.rows(bucket % 3, `${explain} ${text}`, values);
