@@ -11,6 +11,8 @@ export interface BenchOptions {
   readonly size: number;
   /** Of the steady load under which memory is looked at. */
   readonly minutes: number;
+  /** Orders per shard up to which the data grows. */
+  readonly mostOrders: number;
   readonly engine: 'mysql' | 'mariadb';
   readonly random: Random;
 }
@@ -20,6 +22,7 @@ export const OPTIONS_HELP = `  Options of all in the table:
     --ms N           length of a measure in a round, milliseconds       (default 600)
     --size F         factor of the full sizes, from 0.001 to 1          (default 1)
     --minutes N      of the load of memory                              (default 1)
+    --orders N       on a shard, up to which growth looks               (default 1000000)
     --engine ENGINE  mysql or mariadb                                   (default mysql)
     --seed N         of users, amounts and the order of the measures
     --json FILE      write the table there too
@@ -44,7 +47,7 @@ interface ServerValues {
 /** Checks what {@link SERVER_OPTIONS} gave. Throws TypeError, with what is expected. */
 export function readServerOptions({ rounds, engine, seed, json }: ServerValues): Omit<
   BenchOptions,
-  'roundMs' | 'size' | 'minutes'
+  'roundMs' | 'size' | 'minutes' | 'mostOrders'
 > & {
   readonly json: string | undefined;
 } {
@@ -68,6 +71,7 @@ export function readBenchOptions(
     options: {
       ms: { type: 'string', default: '600' },
       size: { type: 'string', default: '1' },
+      orders: { type: 'string', default: '1000000' },
       minutes: { type: 'string', default: '1' },
       svg: { type: 'string' },
       ...SERVER_OPTIONS,
@@ -77,6 +81,7 @@ export function readBenchOptions(
     ...readServerOptions(values),
     roundMs: readCount('ms', values.ms, 60_000),
     size: readSize(values.size),
+    mostOrders: readCount('orders', values.orders, 10_000_000),
     minutes: readCount('minutes', values.minutes, 600),
     svg: values.svg,
   };

@@ -44,3 +44,6 @@ export const ALLOW_LOCAL_INFILE = 'SET GLOBAL local_infile = 1';
 /** The file's name is not used: the driver is given what it would hold. */
 export const LOAD_ORDERS =
   "LOAD DATA LOCAL INFILE 'orders' INTO TABLE orders FIELDS TERMINATED BY ',' (bucket, order_id, user_id, amount_cents, created_at)";
+
+/** What the revenue of one shard costs at least: every row and nothing else. */
+export const PLAIN_SUM = 'SELECT SUM(amount_cents) AS cents FROM orders';

@@ -2,6 +2,8 @@ import { writeFile } from 'node:fs/promises';
 import { availableParallelism, loadavg } from 'node:os';
 import { LocalShardsError } from '../local/shards/errors.ts';
 import { benchChunk } from './chunk.ts';
+import { type DataWorld, withDataWorld } from './data/world.ts';
+import { benchGrowth } from './growth.ts';
 import { type Line, showLines, summaryOf } from './lines.ts';
 import { type BenchOptions, readBenchOptions } from './options.ts';
 import { benchOrders, GROUPED_ORDERS } from './orders.ts';
@@ -14,6 +16,7 @@ import { benchSagas } from './host/sagas.ts';
 import { type HostWorld, withHostWorld } from './host/world.ts';
 import { benchMoveLines } from './move.ts';
 import { benchPage } from './page.ts';
+import { benchRevenue } from './revenue.ts';
 import { benchRoute } from './route.ts';
 import { benchSimulation } from './simulation/bench.ts';
 import { type World, withWorld } from './world.ts';
@@ -37,10 +40,18 @@ const ON_HOST: Readonly<Record<string, OnHost>> = {
   sagas: benchSagas,
 };
 
+type OnData = (world: DataWorld, options: BenchOptions) => Promise<readonly Line[]>;
+
+const ON_DATA: Readonly<Record<string, OnData>> = {
+  revenue: benchRevenue,
+  growth: benchGrowth,
+};
+
 /** Names of the benches whose lines make the table. */
 export const TABLE_BENCHES: readonly string[] = [
   'route',
   ...Object.keys(ON_SERVER),
+  ...Object.keys(ON_DATA),
   ...Object.keys(ON_HOST),
   'move',
   'simulation',
@@ -51,6 +62,8 @@ export const TABLE_HELP = `  all         everything below up to simulation, as o
   orders      one order at a time, by 1, 8, 32 and 64 callers
   chunk       a chunk of an ingestion
   page        a user's newest orders
+  revenue     the total of three shards with a million orders each
+  growth      an order while shards, callers and the orders that are there already become more
   http        an order over HTTP, on the local host
   queue       orders from queue messages, on the local host
   ingestion   a batch from end to end, on the local host
@@ -69,6 +82,10 @@ export async function benchTable(names: readonly string[], args: readonly string
   const onServer = chosen(ON_SERVER, names);
   if (onServer.length > 0) {
     await withWorld(options, (world) => measure(onServer, world, options, lines));
+  }
+  const onData = chosen(ON_DATA, names);
+  if (onData.length > 0) {
+    await withDataWorld(options, (world) => measure(onData, world, options, lines));
   }
   const onHost = chosen(ON_HOST, names);
   if (onHost.length > 0) {
