@@ -30,6 +30,9 @@ export interface World {
 
 const USERS = 1_000;
 
+/** As the product has them: ids past 2^53 are wrong otherwise, and a `Date` for each time would cost the plain side alone. */
+const EXACT_TYPES = { dateStrings: true, supportBigNumbers: true, bigNumberStrings: true } as const;
+
 /** Starts a server of its own, runs `work`, and deletes it again, also when interrupted. */
 export function withWorld<T>(
   options: ServerOptions,
@@ -94,7 +97,9 @@ async function useStack<T>(
   const plain = (connections: number): Pool => {
     const { user, password } = server;
     const login = { host, port, database, user, password };
-    const pool = pools.get(connections) ?? createPool({ ...login, connectionLimit: connections });
+    const pool =
+      pools.get(connections) ??
+      createPool({ ...login, ...EXACT_TYPES, connectionLimit: connections });
     pools.set(connections, pool);
     return pool;
   };
