@@ -5,7 +5,14 @@ import type { Engine } from './binaries/versions.ts';
 import { LocalShardsError } from './errors.ts';
 import { exclusively } from './exclusive.ts';
 import type { OnProgress } from './progress.ts';
-import { endProcess, isAlive, killProcess, signalProcess } from './servers/process-identity.ts';
+import {
+  endProcess,
+  freezeProcess,
+  isAlive,
+  killProcess,
+  type ProcessIdentity,
+  signalProcess,
+} from './servers/process-identity.ts';
 import { storageConnectionString } from './servers/azurite.ts';
 import { type ShardConnection, shardConnection } from './settings.ts';
 import { prepareState } from './prepare.ts';
@@ -107,14 +114,14 @@ export class Stack {
     });
   }
 
-  /** Freezes one shard (`SIGSTOP`): connections stay open and nobody answers. */
+  /** Freezes one shard (`SIGSTOP`) and waits until it stands still: connections stay open and nobody answers. */
   freezeShard(index: number): Promise<void> {
-    return this.#signalShard(index, 'SIGSTOP');
+    return this.#signalShard(index, freezeProcess);
   }
 
   /** Lets a frozen shard go on where it was. */
   thawShard(index: number): Promise<void> {
-    return this.#signalShard(index, 'SIGCONT');
+    return this.#signalShard(index, (running) => signalProcess(running, 'SIGCONT'));
   }
 
   /** Adds and starts one more shard. */
@@ -159,13 +166,15 @@ export class Stack {
     });
   }
 
-  #signalShard(index: number, signal: NodeJS.Signals): Promise<void> {
-    return this.#exclusively((launcher) => {
+  #signalShard(
+    index: number,
+    signal: (running: ProcessIdentity) => boolean | Promise<boolean>,
+  ): Promise<void> {
+    return this.#exclusively(async (launcher) => {
       const running = launcher.findShard(this.#shard(index));
-      if (running === undefined || !signalProcess(running, signal)) {
+      if (running === undefined || !(await signal(running))) {
         throw new LocalShardsError(`Shard ${index} of ${this.dataDir} does not run.`);
       }
-      return Promise.resolve();
     });
   }
 

@@ -16,6 +16,8 @@ export const processIdentitySchema = z.object({
 export type ProcessIdentity = z.infer<typeof processIdentitySchema>;
 
 const POLL_MS = 20;
+/** A thread that waits for the disk stops when it has its answer. */
+const FREEZE_LIMIT_MS = 2_000;
 const HAS_PROC = existsSync('/proc/self/stat');
 /** Position of `starttime` counted from the field after the command name. */
 const START_TIME_FIELD = 19;
@@ -59,6 +61,19 @@ export function signalProcess(identity: ProcessIdentity, signal: NodeJS.Signals)
   }
 }
 
+/**
+ * Freezes exactly this process (`SIGSTOP`) and waits until each of its threads has stood still: on a busy machine one may
+ * still answer a moment after the signal. Without `/proc` nobody can tell. False when it has ended.
+ */
+export async function freezeProcess(identity: ProcessIdentity): Promise<boolean> {
+  if (!signalProcess(identity, 'SIGSTOP')) return false;
+  const deadline = performance.now() + FREEZE_LIMIT_MS;
+  while (HAS_PROC && !standsStill(identity.pid) && performance.now() < deadline) {
+    await sleep(POLL_MS);
+  }
+  return true;
+}
+
 /** Waits until the process has ended. False when it still runs after `timeoutMs`. */
 export async function waitForEnd(identity: ProcessIdentity, timeoutMs: number): Promise<boolean> {
   const deadline = performance.now() + timeoutMs;
@@ -100,6 +115,17 @@ function startFromProc(pid: number): string | undefined {
     return `${boot}:${fields[START_TIME_FIELD]}`;
   } catch {
     return undefined;
+  }
+}
+
+function standsStill(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((thread) => {
+      const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8');
+      return 'TtZX'.includes(stat.charAt(stat.lastIndexOf(')') + 2));
+    });
+  } catch {
+    return false; // A thread has ended between the two looks.
   }
 }
 
