@@ -55,6 +55,14 @@ export default defineConfig({
       })),
       {
         test: {
+          name: 'bench',
+          setupFiles: ['test/support/seed.ts'],
+          include: ['test/bench/**/*.test.ts'],
+          testTimeout: 300_000,
+        },
+      },
+      {
+        test: {
           name: 'e2e',
           setupFiles: ['test/support/seed.ts'],
           include: ['test/e2e/**/*.test.ts'],
