@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
-import { request } from 'node:http';
+import { once } from 'node:events';
+import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, expect, test } from 'vitest';
 import { spawnHost, type SpawnedHost } from './support/spawn-host.ts';
 
@@ -8,6 +10,37 @@ let host: SpawnedHost;
 beforeEach(async () => {
   host = await spawnHost({ app: 'esm-app' });
 });
+
+interface Answer {
+  readonly status: number | undefined;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+  /** Of the connection, on this side. */
+  readonly port: number | undefined;
+}
+
+/** Sends a GET, or a POST of these parts, one by one when there are several. */
+async function sendOver(
+  agent: Agent,
+  path: string,
+  parts: readonly string[],
+  headers: Readonly<Record<string, string>> = {},
+): Promise<Answer> {
+  const method = parts.length === 0 ? 'GET' : 'POST';
+  const sent = request(`${host.origin}${path}`, { agent, method, headers });
+  const answered = once(sent, 'response') as Promise<[IncomingMessage]>;
+  const last = parts.at(-1);
+  for (const part of parts.slice(0, -1)) {
+    sent.write(part);
+    await sleep(20);
+  }
+  sent.end(last);
+  const [answer] = await answered;
+  const port = answer.socket.localPort;
+  let text = '';
+  for await (const part of answer.setEncoding('utf8')) text += String(part);
+  return { status: answer.statusCode, headers: answer.headers, text, port };
+}
 
 test('a large upload streams through, with route parameters and repeated query values', async () => {
   const chunk = new Uint8Array(1_000_000).fill(7);
@@ -105,6 +138,36 @@ test('many requests at once each get their own answer', async () => {
     }),
   );
   expect(digests).toEqual(digests.map((_, n) => [String(n), true]));
+});
+
+test('small requests and answers keep their connection, and an answer in one piece tells its length', async () => {
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 });
+  const post = (path: string, body: string) => sendOver(agent, path, [body]);
+  const answers = [
+    await post('/digest/small', 'abc'),
+    // Nobody reads its body, and the answer is made before anything was waited for.
+    await post('/early', 'abc'),
+    await post('/digest/empty', ''),
+    await sendOver(agent, '/nothing', []),
+    await post('/digest/small', 'abc'),
+  ];
+  agent.destroy();
+  expect(answers.map(({ status }) => status)).toEqual([200, 413, 200, 204, 200]);
+  expect(new Set(answers.map(({ port }) => port)).size).toBe(1);
+  const [small, early, empty] = answers;
+  expect(JSON.parse(small?.text ?? '')).toMatchObject({ bytes: 3 });
+  expect(JSON.parse(empty?.text ?? '')).toMatchObject({ bytes: 0 });
+  expect(small?.headers['content-length']).toBe(String(small?.text.length));
+  expect([early?.text, early?.headers['content-length']]).toEqual(['too much', '8']);
+});
+
+test('a small body that comes after its head reaches the function, with and without a length', async () => {
+  const parts = ['one ', 'two ', 'three'];
+  const sha256 = createHash('sha256').update(parts.join('')).digest('hex');
+  for (const headers of [{}, { 'content-length': String(parts.join('').length) }]) {
+    const answer = await sendOver(new Agent(), '/digest/late', parts, headers);
+    expect(JSON.parse(answer.text)).toMatchObject({ bytes: 13, sha256 });
+  }
 });
 
 test('an ESM app can import the core API by its own name', async () => {

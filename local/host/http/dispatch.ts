@@ -88,6 +88,7 @@ export interface Dispatcher {
 export function createDispatcher(options: DispatchOptions): Dispatcher {
   const router = new Router(createRoutes(options.functions, options.settings.routePrefix));
   const gate = new RequestGate(options.settings);
+  const customHeaders = Object.entries(options.settings.customHeaders);
   const handle: RequestHandler = async (incoming, response, url) => {
     const exchange = { incoming, response, url };
     const lower = url.pathname.toLowerCase();
@@ -100,9 +101,7 @@ export function createDispatcher(options: DispatchOptions): Dispatcher {
       if (!isAllowed(options.keys, 'system', exchange)) return sendUnauthorized(response);
       return manageDurable(options, exchange, DURABLE_BASE.length);
     }
-    for (const [name, value] of Object.entries(options.settings.customHeaders)) {
-      response.setHeader(name, value);
-    }
+    for (const [name, value] of customHeaders) response.setHeader(name, value);
     const match = router.match(incoming.method ?? 'GET', url.pathname);
     if (match !== undefined) return runGated(options, gate, { ...exchange, ...match });
     if (url.pathname === '/' && incoming.method === 'GET') {

@@ -62,16 +62,22 @@ export async function readBody(request: IncomingMessage): Promise<Buffer> {
 }
 
 /** Lower-case header names; repeated headers are joined with a comma, as .NET's StringValues are. */
-export function requestHeaders(request: IncomingMessage): Record<string, string> {
-  const joined = Object.entries(request.headersDistinct).map(([name, values = []]) => [
-    name,
-    values.join(name === 'cookie' ? '; ' : ','),
-  ]);
-  return Object.fromEntries(joined) as Record<string, string>;
+export function requestHeaders({ rawHeaders }: IncomingMessage): Record<string, string> {
+  // Without a prototype: a header may be named as one of its members.
+  const headers = Object.create(null) as Record<string, string>;
+  for (let index = 0; index + 1 < rawHeaders.length; index += 2) {
+    const name = (rawHeaders[index] as string).toLowerCase();
+    const value = rawHeaders[index + 1] as string;
+    const before = headers[name];
+    headers[name] =
+      before === undefined ? value : `${before}${name === 'cookie' ? '; ' : ','}${value}`;
+  }
+  return headers;
 }
 
 /** Query parameters; repeated ones are joined with a comma. */
 export function requestQuery(url: URL): Record<string, string> {
+  if (url.search === '') return {};
   const query = new Map<string, string>();
   for (const [name, value] of url.searchParams) {
     const before = query.get(name);

@@ -20,20 +20,23 @@ export interface RouteMatch<T> {
  * Core: literal, complex, constrained parameter, parameter, catch-all; then the order of registration.
  */
 export class Router<T> {
-  readonly #routes: readonly Route<T>[];
+  readonly #byMethod = new Map<string, Route<T>[]>();
 
   constructor(routes: readonly Route<T>[]) {
-    this.#routes = routes
+    const ranked = routes
       .map((route) => ({ route, rank: precedence(route.segments) }))
-      .toSorted((a, b) => compareRanks(a.rank, b.rank))
-      .map(({ route }) => route);
+      .toSorted((a, b) => compareRanks(a.rank, b.rank));
+    for (const { route } of ranked) {
+      for (const method of route.methods) {
+        this.#byMethod.set(method, [...(this.#byMethod.get(method) ?? []), route]);
+      }
+    }
   }
 
   /** `path` is still percent-encoded, without the query. Undefined means 404, also for a wrong method. */
   match(method: string, path: string): RouteMatch<T> | undefined {
     const parts = splitPath(path);
-    for (const route of this.#routes) {
-      if (!route.methods.has(method)) continue;
+    for (const route of this.#byMethod.get(method) ?? []) {
       const params = matchSegments(route.segments, parts);
       if (params !== undefined) return { target: route.target, params };
     }
@@ -48,6 +51,7 @@ function splitPath(path: string): string[] {
 
 /** Decodes a segment but keeps `%2F`, as the real host does; malformed escapes stay as they are. */
 function decodeSegment(segment: string): string {
+  if (!segment.includes('%')) return segment;
   return segment
     .split(/(%2f)/i)
     .map((part) => {
@@ -115,10 +119,14 @@ function matchSegment(
   const [first, ...more] = segment;
   if (first === undefined) return false;
   if (more.length === 0) {
-    if (first.kind === 'literal') return value?.toLowerCase() === first.text.toLowerCase();
+    if (first.kind === 'literal') return value !== undefined && isSame(value, first.text);
     return bindParameter(first, value, params, false);
   }
   return value !== undefined && matchComplex(segment, value, params);
+}
+
+function isSame(a: string, b: string): boolean {
+  return a === b || a.toLowerCase() === b.toLowerCase();
 }
 
 /** An absent value takes the default, or is allowed when the parameter is optional or a catch-all. */

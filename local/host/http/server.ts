@@ -87,12 +87,13 @@ async function answer(
   const { incoming, response } = request;
   try {
     const base = `http://${incoming.headers.host ?? request.fallbackHost}`;
-    if (!URL.canParse(incoming.url ?? '/', base)) {
+    const url = URL.parse(incoming.url ?? '/', base);
+    if (url === null) {
       sendEmpty(response, 400);
     } else if (handler === undefined) {
       sendEmpty(response, 503, { 'retry-after': '1' });
     } else {
-      await handler(incoming, response, new URL(incoming.url ?? '/', base));
+      await handler(incoming, response, url);
     }
   } catch (error) {
     fail(response, error, logger);

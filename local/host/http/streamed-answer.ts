@@ -25,13 +25,18 @@ export class StreamedAnswer {
   readonly sent: Promise<void>;
   readonly #incoming: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #hasUpload: boolean;
+  /** The first piece, until it is known whether it is all; see {@link write}. */
+  #held: Uint8Array | undefined;
   #isOver = false;
   #isEarly = false;
   #resolveOver: () => void = () => undefined;
 
-  constructor(incoming: IncomingMessage, response: ServerResponse) {
+  /** `hasUpload`: all of the request's body is here, so no answer is too early. */
+  constructor(incoming: IncomingMessage, response: ServerResponse, hasUpload: boolean) {
     this.#incoming = incoming;
     this.#response = response;
+    this.#hasUpload = hasUpload;
     this.over = new Promise((resolve) => {
       this.#resolveOver = resolve;
     });
@@ -60,19 +65,32 @@ export class StreamedAnswer {
     this.#response.setHeader(name, value);
   }
 
-  /** False when the caller takes it slowly, or not at all. */
+  /**
+   * False when the caller takes it slowly, or not at all. The first piece waits for what else is done in this turn of the
+   * event loop: most often that is the end, and then both go out together, with the length instead of chunks.
+   */
   write(chunk: Uint8Array): boolean {
     if (this.#isOver) return false;
-    this.#begin();
+    if (this.#held === undefined && !this.hasBegun) {
+      this.#held = chunk;
+      setImmediate(() => this.#release());
+      return true;
+    }
+    this.#release();
     return this.#response.write(chunk);
   }
 
   end(): void {
     if (this.#isOver) return;
+    const held = this.#held;
+    this.#held = undefined;
+    if (held !== undefined && !this.#response.hasHeader('content-length')) {
+      this.#response.setHeader('content-length', held.byteLength);
+    }
     this.#begin();
     this.abandon();
-    if (this.#isEarly) void this.#endAfterUpload();
-    else this.#response.end();
+    if (this.#isEarly) void this.#endAfterUpload(held);
+    else this.#response.end(held);
   }
 
   /** 204, unless the library has answered. */
@@ -84,20 +102,30 @@ export class StreamedAnswer {
 
   /** What is still written is dropped. */
   abandon(): void {
+    this.#release();
     this.#isOver = true;
     this.#resolveOver();
+  }
+
+  #release(): void {
+    const held = this.#held;
+    this.#held = undefined;
+    if (held === undefined || this.#response.destroyed) return;
+    this.#begin();
+    this.#response.write(held);
   }
 
   #begin(): void {
     if (this.hasBegun) return;
     this.#response.statusCode = this.statusCode;
-    this.#isEarly = !this.#incoming.complete;
+    this.#isEarly = !this.#hasUpload && !this.#incoming.complete;
     // The next request must not queue behind the rest of this upload.
     if (this.#isEarly) this.#response.setHeader('connection', 'close');
   }
 
-  async #endAfterUpload(): Promise<void> {
-    if (!this.hasBegun) this.#response.flushHeaders();
+  async #endAfterUpload(held: Uint8Array | undefined): Promise<void> {
+    if (held !== undefined) this.#response.write(held);
+    else if (!this.hasBegun) this.#response.flushHeaders();
     await uploadEnded(this.#incoming);
     this.#response.end();
   }

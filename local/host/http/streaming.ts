@@ -4,6 +4,7 @@ import { PassThrough } from 'node:stream';
 import type { IndexedFunction, InvocationResult, Invoker, TypedData } from '../contracts.ts';
 import { BodyTooLargeError, bodyLimit, requestHeaders, requestQuery } from './messages.ts';
 import { StreamedAnswer, type LibraryServer } from './streamed-answer.ts';
+import { takeWhole } from './whole-body.ts';
 
 export interface StreamedRequest {
   readonly fn: IndexedFunction;
@@ -24,26 +25,13 @@ export async function streamInvocation(
   library: LibraryServer,
   request: StreamedRequest,
 ): Promise<void> {
-  const { incoming, response, url } = request;
+  const { incoming, response } = request;
   const invocationId = randomUUID();
-  const answer = new StreamedAnswer(incoming, response);
-  const body = new PassThrough();
-  // Told by whoever reads it; a body that nobody reads must not end the host.
-  body.on('error', () => undefined);
-  // Each function waits for the request of its own id.
-  library.emit(
-    'request',
-    Object.assign(body, {
-      method: incoming.method,
-      url: `${url.pathname}${url.search}`,
-      headers: {
-        'x-ms-invocation-id': invocationId,
-        'x-forwarded-host': url.host,
-        'x-forwarded-proto': url.protocol.replace(':', ''),
-      },
-    }),
-    answer,
-  );
+  const whole = takeWhole(incoming);
+  const answer = new StreamedAnswer(incoming, response, whole !== undefined);
+  const body = whole ?? openBody();
+  // Each function waits for the request of its own id; the library makes it the body of a `Request`, stream or bytes.
+  library.emit('request', Object.assign(body, proxiedHead(request, invocationId)), answer);
   const invocation = invoker.invoke({
     fn: request.fn,
     triggerData: { http: {} },
@@ -53,7 +41,7 @@ export async function streamInvocation(
   });
   try {
     await Promise.all([
-      forwardBody(incoming, body, answer),
+      body instanceof PassThrough ? forwardBody(incoming, body, answer) : undefined,
       answer.sent,
       endWithoutAnswer(invocation, answer),
     ]);
@@ -63,8 +51,28 @@ export async function streamInvocation(
     await invocation.catch(() => undefined);
   } finally {
     answer.abandon();
-    body.destroy();
+    if (body instanceof PassThrough) body.destroy();
   }
+}
+
+function openBody(): PassThrough {
+  const body = new PassThrough();
+  // Told by whoever reads it; a body that nobody reads must not end the host.
+  body.on('error', () => undefined);
+  return body;
+}
+
+/** What the library reads of the request besides its body; the rest comes with the invocation. */
+function proxiedHead({ incoming, url }: StreamedRequest, invocationId: string) {
+  return {
+    method: incoming.method,
+    url: `${url.pathname}${url.search}`,
+    headers: {
+      'x-ms-invocation-id': invocationId,
+      'x-forwarded-host': url.host,
+      'x-forwarded-proto': url.protocol.replace(':', ''),
+    },
+  };
 }
 
 function streamMetadata(request: StreamedRequest): Record<string, TypedData> {
@@ -98,7 +106,10 @@ async function forwardBody(
     });
     incoming.once('end', () => resolve(undefined));
     incoming.once('error', resolve);
-    const gone = (): void => resolve(new Error('The caller went away.'));
+    const gone = (): void => {
+      // Every request closes in the end, and an error, with its stack, costs more than all else here.
+      if (!incoming.readableEnded) resolve(new Error('The caller went away.'));
+    };
     incoming.once('close', gone);
     // Nothing more is told of one that went while the request waited for its turn.
     if (incoming.destroyed) gone();
