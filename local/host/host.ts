@@ -13,6 +13,7 @@ import { createDurableAccess, type DurableAccess } from './http/durable-access.t
 import { loadKeys, type HostKeys } from './http/keys.ts';
 import { listen, type HttpServer } from './http/server.ts';
 import { captureConsole, createLogger, type LineLogger } from './logger.ts';
+import { createProcessOutput } from './output.ts';
 import { QueueConnections } from './queues/connections.ts';
 import { QueueOutputs } from './queues/outputs.ts';
 import { createTriggers, startByHand, type Triggers } from './triggers.ts';
@@ -90,10 +91,11 @@ async function start(options: StartHostOptions, cleanup: Cleanup): Promise<Runni
   const lock = lockDataFolder(dataDir);
   cleanup.add(() => lock.release());
   let logLevels: HostSettings['logLevels'] = {};
+  const output = createProcessOutput();
   const logger = createLogger({
     levels: () => logLevels,
-    stdout: options.stdout ?? ((text) => void process.stdout.write(text)),
-    stderr: options.stderr ?? ((text) => void process.stderr.write(text)),
+    stdout: options.stdout ?? output.stdout,
+    stderr: options.stderr ?? output.stderr,
   });
   if (options.captureConsole === true) captureConsole(logger);
   const host = options.host ?? '127.0.0.1';

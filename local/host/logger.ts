@@ -34,6 +34,23 @@ function threshold(levels: Readonly<Record<string, string>>, category: string): 
   return best.rank;
 }
 
+/** As {@link threshold} by the levels of the time, looked up once for each category. */
+function rememberThresholds(
+  levels: () => Readonly<Record<string, string>>,
+): (category: string) => number {
+  let current = levels();
+  const known = new Map<string, number>();
+  return (category) => {
+    if (levels() !== current) {
+      current = levels();
+      known.clear();
+    }
+    const rank = known.get(category) ?? threshold(current, category);
+    known.set(category, rank);
+    return rank;
+  };
+}
+
 function formatField(value: unknown): string {
   if (typeof value === 'string') return /^[^\s"=]+$/.test(value) ? value : JSON.stringify(value);
   return JSON.stringify(value) ?? 'undefined';
@@ -56,20 +73,21 @@ export function createLogger(options: {
   readonly stdout: (text: string) => void;
   readonly stderr: (text: string) => void;
 }): LineLogger {
-  const write = (level: Level, category: string, text: string): void => {
-    if (RANK[level] < threshold(options.levels(), category)) return;
-    const line = `${new Date().toISOString()} ${level.padEnd(5)} ${text}\n`;
+  const thresholdOf = rememberThresholds(options.levels);
+  const write = (level: Level, category: string, text: () => string): void => {
+    if (RANK[level] < thresholdOf(category)) return;
+    const line = `${new Date().toISOString()} ${level.padEnd(5)} ${text()}\n`;
     if (RANK[level] >= RANK.warn) options.stderr(line);
     else options.stdout(line);
   };
   return {
     log: (level, event, fields = {}) =>
-      write(level, 'Host', `host ${event} ${formatFields(fields)}`.trimEnd()),
+      write(level, 'Host', () => `host ${event} ${formatFields(fields)}`.trimEnd()),
     app: (level, message, functionName) =>
       write(
         level,
         functionName === undefined ? 'Function' : `Function.${functionName}.User`,
-        `app ${functionName === undefined ? '' : `[${functionName}] `}${message}`,
+        () => `app ${functionName === undefined ? '' : `[${functionName}] `}${message}`,
       ),
   };
 }
