@@ -7,9 +7,9 @@ import { DatabaseError } from './database-error.ts';
  * Writes of many callers that go to one shard as one statement (group commit in the application, ADR 0023).
  *
  * Nobody waits for company: while fewer than {@link GroupWriterOptions.statementsAtOnce} statements are under way a write goes
- * at once, alone. Those that come meanwhile gather, and the first of them takes all the others along as soon as a
- * statement has ended. So a quiet instance behaves as if there were no groups, and a busy one sends fewer, larger
- * statements, each with one flush of the server's log (docs/performance.md).
+ * at once, with those alone that came in the same turn of the event loop. Those that come meanwhile gather, and the first
+ * of them takes all the others along as soon as a statement has ended. So a quiet instance behaves as if there were no
+ * groups, and a busy one sends fewer, larger statements, each with one flush of the server's log (docs/performance.md).
  */
 export interface GroupWriterOptions {
   /** Statements under way, from which on writes gather. */
@@ -53,6 +53,7 @@ export class GroupWriter<Item> {
   readonly #options: GroupWriterOptions;
   readonly #waiting: Waiting<Item>[] = [];
   #underWay = 0;
+  #isTurnEnding = false;
 
   constructor(options: GroupWriterOptions) {
     this.#options = options;
@@ -69,8 +70,7 @@ export class GroupWriter<Item> {
     together: Together<Item>,
     alone: () => Promise<T>,
   ): Promise<T | 'written'> {
-    const turn: Turn<Item> =
-      this.#underWay < this.#options.statementsAtOnce ? this.#lead([]) : await this.#wait(item);
+    const turn = await this.#wait(item);
     if (turn.kind === 'written') return 'written';
     if (turn.kind === 'alone') return await alone();
     return await this.#run({ item, followers: turn.followers, together, alone });
@@ -80,6 +80,17 @@ export class GroupWriter<Item> {
     if (this.#waiting.length >= this.#options.maxWaiting) throw this.#options.refusal();
     return new Promise((resolve, reject) => {
       this.#waiting.push({ item, resolve, reject });
+      this.#sendSoon();
+    });
+  }
+
+  /** At the end of this turn: whatever a busy instance read from its callers' sockets at once goes together. */
+  #sendSoon(): void {
+    if (this.#isTurnEnding || this.#underWay >= this.#options.statementsAtOnce) return;
+    this.#isTurnEnding = true;
+    setImmediate(() => {
+      this.#isTurnEnding = false;
+      this.#send();
     });
   }
 
@@ -124,15 +135,18 @@ export class GroupWriter<Item> {
       held = false;
       clearTimeout(timer);
       this.#underWay -= 1;
-      this.#next();
+      if (this.#waiting.length > 0) this.#sendSoon();
     };
     const timer = setTimeout(leave, this.#options.patienceMs);
     return leave;
   }
 
-  #next(): void {
-    const [first, ...followers] = this.#waiting.splice(0, this.#options.maxItems);
-    first?.resolve(this.#lead(followers));
+  #send(): void {
+    while (this.#underWay < this.#options.statementsAtOnce) {
+      const [first, ...followers] = this.#waiting.splice(0, this.#options.maxItems);
+      if (first === undefined) return;
+      first.resolve(this.#lead(followers));
+    }
   }
 }
 
