@@ -4,6 +4,7 @@ import type { OrderRow } from '../orders/batch-statements.ts';
 import { createOrderBatchWriter, toOrderRow, type BatchOutcome } from '../orders/batch-writer.ts';
 import { countOrders, tellIngestionDelay } from '../orders/order-telemetry.ts';
 import { describeProblems, parseNewOrder, type NewOrder } from '../orders/model.ts';
+import { writeOrder } from '../orders/write-order.ts';
 import type { Services } from '../services.ts';
 import { createOrderIdDeriver } from '../sharding/derived-ids.ts';
 import { keepIdentity, putOff } from './defer.ts';
@@ -34,9 +35,7 @@ export async function writeMessage(
 ): Promise<void> {
   const { identity } = direct;
   const { rows, problems } = toRows(direct);
-  const outcome = await createOrderBatchWriter(services).writeOrders(rows, {
-    deadlineMs: services.config.REQUEST_DEADLINE_MS,
-  });
+  const outcome = await write(services, rows);
   tell(services, direct, outcome, problems.length);
   if (outcome.reason !== undefined) {
     await putOff(services, identity, direct.message, outcome.reason);
@@ -58,6 +57,15 @@ export async function writeMessage(
     return;
   }
   throw refusal(outcome, refused);
+}
+
+/** One order goes with those of others where it can (ADR 0023); several are a packet of their own for each shard. */
+function write(services: Services, rows: readonly OrderRow[]): Promise<BatchOutcome> {
+  const options = { deadlineMs: services.config.REQUEST_DEADLINE_MS };
+  const [first, ...others] = rows;
+  return first !== undefined && others.length === 0
+    ? writeOrder(services, first, options)
+    : createOrderBatchWriter(services).writeOrders(rows, options);
 }
 
 function tell(

@@ -236,7 +236,9 @@ async function attempt(
       { deadlineMs: Math.max(1, endsAtMs - clock.monotonicMs()) },
     );
   } catch (error) {
-    throw awayWhenMisconfigured(error, group.shard);
+    throw isMisconfigured(error)
+      ? RetryableError.shardUnavailable(group.shard, { cause: error })
+      : error;
   }
 }
 
@@ -244,10 +246,8 @@ async function attempt(
  * A shard that is set up wrongly (password, identity, schema) is away as far as waiting orders are concerned: somebody
  * will mend it, and until then they are put off, not refused. The log tells what is wrong.
  */
-function awayWhenMisconfigured(error: unknown, shard: ShardId): unknown {
-  return error instanceof AppError && error.code === 'configuration-invalid'
-    ? RetryableError.shardUnavailable(shard, { cause: error })
-    : error;
+export function isMisconfigured(error: unknown): boolean {
+  return error instanceof AppError && error.code === 'configuration-invalid';
 }
 
 /** Rows per shard, split by `createdAtGiven` and by size, each sorted by primary key. */
