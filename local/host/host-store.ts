@@ -19,6 +19,10 @@ export interface TimerRecord {
 /** What triggers remember between two runs of the host (`host.sqlite` in the data folder). */
 export interface HostStore {
   saveClaims(claims: readonly Claim[]): void;
+  /**
+   * Written down with the next claims, or at the end: a write for each message would cost more than to find, after a crash,
+   * that some claimed messages are gone.
+   */
   dropClaim(messageId: string): void;
   claims(): readonly Claim[];
   readTimer(functionName: string): TimerRecord | undefined;
@@ -51,21 +55,28 @@ export function openHostStore(dataDir: string): HostStore {
      ON CONFLICT (function_name) DO UPDATE
      SET last_ms = excluded.last_ms, next_ms = excluded.next_ms, last_updated_ms = excluded.last_updated_ms`,
   );
+  const dropped = new Set<string>();
+  const writeClaims = (claims: readonly Claim[]): void => {
+    database.exec('BEGIN');
+    // First, since a message that was given back may be among the new ones.
+    for (const messageId of dropped) deleteClaim.run(messageId);
+    for (const { messageId, connection, queue, popReceipt } of claims) {
+      insertClaim.run(messageId, connection, queue, popReceipt);
+    }
+    database.exec('COMMIT');
+    dropped.clear();
+  };
   return {
-    saveClaims(claims) {
-      database.exec('BEGIN');
-      for (const { messageId, connection, queue, popReceipt } of claims) {
-        insertClaim.run(messageId, connection, queue, popReceipt);
-      }
-      database.exec('COMMIT');
-    },
-    dropClaim: (messageId) => void deleteClaim.run(messageId),
-    claims: () =>
-      database
+    saveClaims: writeClaims,
+    dropClaim: (messageId) => void dropped.add(messageId),
+    claims: () => {
+      writeClaims([]);
+      return database
         .prepare(
           `SELECT message_id AS messageId, connection, queue, pop_receipt AS popReceipt FROM queue_claims`,
         )
-        .all() as unknown as Claim[],
+        .all() as unknown as Claim[];
+    },
     readTimer: (functionName) =>
       database
         .prepare(
@@ -75,6 +86,12 @@ export function openHostStore(dataDir: string): HostStore {
         .get(functionName) as TimerRecord | undefined,
     writeTimer: (functionName, record) =>
       void writeRecord.run(functionName, record.lastMs, record.nextMs, record.lastUpdatedMs),
-    close: () => database.close(),
+    close: () => {
+      try {
+        writeClaims([]);
+      } finally {
+        database.close();
+      }
+    },
   };
 }

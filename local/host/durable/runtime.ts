@@ -39,6 +39,7 @@ export function createDurableRuntime(
   probe: DurableProbe = NO_PROBE,
 ): DurableRuntime {
   let parts: Parts | null = null;
+  const input = clientInput(options);
   return {
     async start() {
       if (parts !== null) throw new Error('the durable runtime is already started');
@@ -49,7 +50,7 @@ export function createDurableRuntime(
       parts = null;
       await running?.stop(drainMs);
     },
-    clientInput: () => clientInput(options),
+    clientInput: () => input,
     async manage(request) {
       if (parts === null) throw new Error('the durable runtime is not started');
       return parts.manage(request);
