@@ -8,7 +8,7 @@ import { ordersRoutes } from '../src/orders/http.ts';
 import { drive, type Driven } from './drive.ts';
 import { readCount, readServerOptions, SERVER_OPTIONS } from './options.ts';
 import { someUser } from './orders.ts';
-import { sharesOf } from './profile-shares.ts';
+import { describeShares, type Profile, sharesOf } from './profile-parts.ts';
 import { type World, withWorld } from './world.ts';
 
 export const PROFILE_HELP = `  profile     where the processor's time of the hot write path goes
@@ -22,6 +22,7 @@ export const PROFILE_HELP = `  profile     where the processor's time of the hot
 const ROUTE = 'orders-place';
 const WARM_UP_MS = 1_500;
 const SAMPLE_MICROS = 250;
+const TOP = 20;
 
 /**
  * Profiles this process while callers place orders by the function that the host calls: request object, validation,
@@ -43,14 +44,15 @@ export async function benchProfile(args: readonly string[]): Promise<void> {
     const place = placing(world, () => someUser(world.users, options.random));
     await drive(callers, Math.min(ms, WARM_UP_MS), place);
     const { driven, micros, profile } = await profiled(() => drive(callers, ms, place));
-    const { parts, frames } = sharesOf(profile, path.resolve(import.meta.dirname, '..'));
-    const perOrder = (micros * 1_000) / (driven.perSecond * ms);
+    const shares = sharesOf(profile, {
+      root: path.resolve(import.meta.dirname, '..'),
+      frames: TOP,
+    });
+    const orders = (driven.perSecond * ms) / 1_000;
     console.log(
-      `${callers} callers: ${driven.perSecond.toFixed(0)} orders per s, ${perOrder.toFixed(0)} µs of processor time each, with the profiler's`,
+      `${callers} callers: ${driven.perSecond.toFixed(0)} orders per s, ${(micros / orders).toFixed(0)} µs of processor time each, with the profiler's`,
     );
-    for (const [name, share] of parts) console.log(`${percent(share)}  ${name}`);
-    console.log('most by themselves:');
-    for (const { name, share } of frames) console.log(`${percent(share)}  ${name}`);
+    for (const row of describeShares(shares, orders)) console.log(row);
     if (json !== undefined) await writeFile(json, JSON.stringify(profile));
   });
 }
@@ -85,7 +87,7 @@ interface Profiled {
   readonly driven: Driven;
   /** Processor time of the process, microseconds. */
   readonly micros: number;
-  readonly profile: Parameters<typeof sharesOf>[0];
+  readonly profile: Profile;
 }
 
 async function profiled(work: () => Promise<Driven>): Promise<Profiled> {
@@ -103,8 +105,4 @@ async function profiled(work: () => Promise<Driven>): Promise<Profiled> {
   } finally {
     session.disconnect();
   }
-}
-
-function percent(share: number): string {
-  return `${(share * 100).toFixed(1).padStart(5)} %`;
 }
