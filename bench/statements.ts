@@ -47,3 +47,19 @@ export const LOAD_ORDERS =
 
 /** What the revenue of one shard costs at least: every row and nothing else. */
 export const PLAIN_SUM = 'SELECT SUM(amount_cents) AS cents FROM orders';
+
+/** The same of some buckets only. */
+export function plainSumOf(buckets: readonly number[]): string {
+  return `${PLAIN_SUM} WHERE bucket IN (${buckets.join(', ')})`;
+}
+
+/** On the shard that gave them away: as after a move, with the old copies still there. */
+export function giveAway(buckets: readonly number[], to: number): string {
+  return `UPDATE bucket_ownership SET state = 'gone', moved_to = ${to} WHERE bucket IN (${buckets.join(', ')})`;
+}
+
+/** On the shard that took them over. */
+export function takeOver(buckets: readonly number[], epoch: number): string {
+  const rows = buckets.map((bucket) => `(${bucket}, 'owned', ${epoch}, NOW(3))`);
+  return insertRows('bucket_ownership', 'bucket, state, epoch, updated_at', rows);
+}

@@ -7,8 +7,9 @@ import { toSqlDatetime } from '../kernel/time.ts';
 import { ARRIVAL_STEP, crossingSchema, LOCAL_ARRIVAL_STEP } from '../orders/contracts.ts';
 import { CLOCKS_DIFFER_MS, HORIZON_MS } from './crossings.ts';
 import type { Sighting } from './crossings.ts';
-import { MAX_GROUPS } from './model.ts';
+import { isSummedByBucket, MAX_GROUPS } from './model.ts';
 import type {
+  BucketCounts,
   BucketSum,
   Claim,
   ReportPart,
@@ -18,6 +19,7 @@ import type {
 } from './model.ts';
 import {
   BUCKET_ROW,
+  COUNT_BUCKETS,
   GROUP_ROW,
   MAX_SIGHTINGS,
   SIGHTING_ROW,
@@ -31,15 +33,22 @@ import {
 export type Sums = Omit<ShardAnswer, 'shard'>;
 
 /**
- * The sum of all buckets that this shard owns together, or of each where it is too large for that. `startMs` as
- * in {@link sumOwnedBuckets}, which costs more. Throws as that.
+ * The sum of all buckets that this shard owns together, or of each where it is too large for that, or where that costs less
+ * ({@link isSummedByBucket}; buckets that come or go after that look change nothing but the cost). `startMs` as in
+ * {@link sumOwnedBuckets}. Throws as that.
  */
 export async function sumShard(runner: SqlRunner, startMs: number): Promise<Sums> {
+  if (isSummedByBucket(await countBuckets(runner))) return sumOwnedBuckets(runner, startMs);
   const rows = await runner.query(SUM_SHARD, [sightedFrom(startMs)]);
   const sightings = totalSightingsIn(rows, startMs);
   const together = togetherIn(rows.filter((row) => row['saga_id'] === null));
   if (together === undefined) return sumOwnedBuckets(runner, startMs);
   return { sums: [], together, sightings };
+}
+
+async function countBuckets(runner: SqlRunner): Promise<BucketCounts> {
+  const [row] = await runner.query(COUNT_BUCKETS, []);
+  return { owned: Number(row?.['owned']), others: Number(row?.['others']) };
 }
 
 /** Undefined when the sum is not exact: it was added up as doubles. */

@@ -2,7 +2,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import type { ShardedDatabase } from '../../src/database/contracts.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import type { ShardId } from '../../src/kernel/ids.ts';
-import { SUM_SHARD } from '../../src/revenue/statements.ts';
+import { isSummedByBucket } from '../../src/revenue/model.ts';
+import { COUNT_BUCKETS, SUM_SHARD } from '../../src/revenue/statements.ts';
 import { revenueTotal } from '../../src/revenue/total.ts';
 import { createTestDatabases, queryShard } from '../support/cluster.ts';
 import type { TestDatabases } from '../support/cluster.ts';
@@ -95,6 +96,29 @@ describe('an order counts once', () => {
     expect(await totalOf()).toMatchObject(world.expectedTotal());
   });
 
+  test('when a shard has old copies of so many that it is summed bucket by bucket', async () => {
+    const given = Array.from({ length: 40 }, (_, index) => index * 3);
+    for (const bucket of given) await world.move({ bucket, from: 0, to: 1 });
+    const before = async (shard: number): Promise<void> => {
+      if (shard === 2) await world.move({ bucket: 123, from: 0, to: 2 });
+    };
+    const { totalCents, orders } = world.expectedTotal();
+    expect(await totalOf({ before })).toMatchObject({ totalCents, orders, complete: true });
+    expect(await totalOf()).toMatchObject(world.expectedTotal());
+    const counts = await Promise.all(
+      [0, 1].map((shard) => queryShard(databases, shard, COUNT_BUCKETS)),
+    );
+    const [source, target] = counts
+      .flat()
+      .map(({ owned, others }) => ({ owned: Number(owned), others: Number(others) }));
+    const others = [...given, 123].filter((bucket) => world.hasOrders(bucket)).length;
+    expect([source, target]).toEqual([
+      { owned: 342 - 41, others },
+      { owned: 341 + 40, others: 0 },
+    ]);
+    expect(isSummedByBucket({ owned: 342 - 41, others })).toBe(true);
+  });
+
   test('when a bucket is being copied', async () => {
     await world.copyRows({ bucket: 3, from: 0, to: 1 });
     await world.setOwnership(1, { bucket: 3, state: 'receiving', epoch: 2 });
@@ -153,6 +177,12 @@ test('foreign rows are found by one look per bucket, once buckets have more than
   expect(plan.map((row) => String(row['Extra']))).toContainEqual(
     expect.stringContaining('Using index for group-by'),
   );
+  const ahead = await queryShard(databases, 0, `${explain} ${COUNT_BUCKETS}`);
+  expect(ahead.find((row) => row['table'] === 'o')).toMatchObject({
+    select_type: 'DEPENDENT SUBQUERY',
+    type: 'ref',
+    key: 'PRIMARY',
+  });
 });
 
 describe('a shard that is away', () => {

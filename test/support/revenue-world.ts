@@ -38,6 +38,7 @@ export interface RevenueWorld {
   /** Tells the world that a bucket's orders now count at another shard. */
   moved(bucket: number, shard: number): void;
   owner(bucket: number): number;
+  hasOrders(bucket: number): boolean;
   clear(): Promise<void>;
 }
 
@@ -85,6 +86,7 @@ export async function createRevenueWorld(database: ShardedDatabase): Promise<Rev
   const world: RevenueWorld = {
     seed: random.seed,
     owner: (bucket) => owners[bucket] as number,
+    hasOrders: (bucket) => orders.some((order) => order.bucket === bucket),
     moved: (bucket, shard) => {
       owners[bucket] = shard;
     },

@@ -1,7 +1,13 @@
 import '../../support/seed.ts';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { combine, mergeGroups, reportResult, totalsOf } from '../../../src/revenue/model.ts';
+import {
+  combine,
+  isSummedByBucket,
+  mergeGroups,
+  reportResult,
+  totalsOf,
+} from '../../../src/revenue/model.ts';
 import type { BucketSum, GroupSum, ShardAnswer } from '../../../src/revenue/model.ts';
 import { BUCKET_COUNT } from '../../../src/sharding/hash.ts';
 import { summedTogether } from '../../support/revenue-answers.ts';
@@ -184,4 +190,14 @@ describe('groups', () => {
     expect(reportResult([], 'day')).toEqual({ totalCents: '0', orders: 0, groups: [] });
     expect(reportResult([], 'none').groups).toEqual([{ key: 'all', totalCents: '0', orders: 0 }]);
   });
+});
+
+test.each([
+  [{ owned: 341, others: 0 }, false],
+  [{ owned: 341, others: 17 }, false],
+  [{ owned: 341, others: 34 }, true],
+  [{ owned: 0, others: 1 }, true],
+  [{ owned: 0, others: 0 }, false],
+])('a shard with buckets %o is summed bucket by bucket: %s', (counts, expected) => {
+  expect(isSummedByBucket(counts)).toBe(expected);
 });

@@ -1,6 +1,12 @@
 import { describe, expect, test } from 'vitest';
 import type { SqlRow, SqlRunner, SqlValue } from '../../../src/database/contracts.ts';
-import { MAX_SIGHTINGS, SIGHTING_ROW, SUM_OWNED_BUCKETS } from '../../../src/revenue/statements.ts';
+import {
+  COUNT_BUCKETS,
+  MAX_SIGHTINGS,
+  SIGHTING_ROW,
+  SUM_OWNED_BUCKETS,
+  SUM_SHARD,
+} from '../../../src/revenue/statements.ts';
 import { sumBucketGroups, sumOwnedBuckets, sumShard } from '../../../src/revenue/store.ts';
 
 const START_MS = Date.UTC(2026, 0, 1);
@@ -77,6 +83,12 @@ describe('the sum of a shard’s buckets together', () => {
   const NONE = { saga_id: null, step: null, result: null };
   const owned = [1, 4].map((bucket) => ({ bucket, epoch: 2, sums: null, ...NONE }));
   const all = (sums: string): SqlRow => ({ bucket: null, epoch: null, sums, ...NONE });
+  /** A shard that answers each statement by rows of its own. */
+  const shardAnswering = (rows: Readonly<Record<string, readonly SqlRow[]>>): SqlRunner => {
+    const runner: Pick<SqlRunner, 'query'> = { query: (text) => Promise.resolve(rows[text] ?? []) };
+    return runner as SqlRunner;
+  };
+  const few = [{ owned: 2, others: 0 }];
 
   test('is that of all rows without those that are not the shard’s', async () => {
     const foreign = ['2 30', '1 5'].map((sums, bucket) => ({
@@ -85,7 +97,8 @@ describe('the sum of a shard’s buckets together', () => {
       sums,
       ...NONE,
     }));
-    const { runner } = shardWith([all('9 9007199254740991'), ...owned, ...foreign, ledgerRow()]);
+    const rows = [all('9 9007199254740991'), ...owned, ...foreign, ledgerRow()];
+    const runner = shardAnswering({ [COUNT_BUCKETS]: few, [SUM_SHARD]: rows });
     expect(await sumShard(runner, START_MS)).toEqual({
       sums: [],
       together: {
@@ -103,16 +116,30 @@ describe('the sum of a shard’s buckets together', () => {
   test('is not taken when it is too large to be exact; then each bucket is summed', async () => {
     const rows = [all('9 9007199254740992'), ...owned];
     const each = owned.map((row) => ({ ...row, sums: '5 18014398509481983' }));
-    const runner: Pick<SqlRunner, 'query'> = {
-      query: (text) => Promise.resolve(text === SUM_OWNED_BUCKETS ? each : rows),
-    };
+    const runner = shardAnswering({
+      [COUNT_BUCKETS]: few,
+      [SUM_SHARD]: rows,
+      [SUM_OWNED_BUCKETS]: each,
+    });
     const counts = { epoch: 2, orders: 5, cents: 18_014_398_509_481_983n };
-    expect(await sumShard(runner as SqlRunner, START_MS)).toEqual({
+    expect(await sumShard(runner, START_MS)).toEqual({
       sums: [
         { bucket: 1, ...counts },
         { bucket: 4, ...counts },
       ],
       sightings: [],
     });
+  });
+
+  test('is not asked for when the shard has many rows that it does not own', async () => {
+    const each = owned.map((row) => ({ ...row, sums: '5 500' }));
+    const counts = [{ owned: '2', others: '1' }];
+    const runner = shardAnswering({ [COUNT_BUCKETS]: counts, [SUM_OWNED_BUCKETS]: each });
+    const { sums, together } = await sumShard(runner, START_MS);
+    expect(sums.map(({ bucket, cents }) => [bucket, cents])).toEqual([
+      [1, 500n],
+      [4, 500n],
+    ]);
+    expect(together).toBeUndefined();
   });
 });

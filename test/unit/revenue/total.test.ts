@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Shard, ShardedDatabase, SqlRow } from '../../../src/database/contracts.ts';
 import { PermanentError, RetryableError } from '../../../src/kernel/errors.ts';
 import type { ShardId } from '../../../src/kernel/ids.ts';
-import { SUM_OWNED_BUCKETS, SUM_SHARD } from '../../../src/revenue/statements.ts';
+import { COUNT_BUCKETS, SUM_OWNED_BUCKETS, SUM_SHARD } from '../../../src/revenue/statements.ts';
 import { revenueTotal } from '../../../src/revenue/total.ts';
 import { createFakeClock, settle } from '../../support/fake-clock.ts';
 import { createFakeServices } from '../../support/fake-services.ts';
@@ -10,9 +10,13 @@ import { createRandom } from '../../support/random.ts';
 
 /**
  * Shards that own buckets with one order of 100 cents each, and keep the rows of buckets they gave away. `between` runs
- * before each question to a shard.
+ * before each sum of a shard; `hasOldCopies` says whether one tells of many, so that it is summed bucket by bucket.
  */
-function createWorld(shards: number, between: (shard: number) => void = () => undefined) {
+function createWorld(
+  shards: number,
+  between: (shard: number) => void = () => undefined,
+  hasOldCopies: (shard: number) => boolean = () => false,
+) {
   const buckets = Array.from({ length: 1024 }, (_, bucket) => ({
     owner: bucket % shards,
     epoch: 1,
@@ -41,6 +45,7 @@ function createWorld(shards: number, between: (shard: number) => void = () => un
     ({
       id,
       query: async (text: string, values: readonly unknown[]) => {
+        if (text === COUNT_BUCKETS) return [{ owned: 1, others: Number(hasOldCopies(id)) }];
         between(id);
         running += 1;
         most = Math.max(most, running);
@@ -100,9 +105,10 @@ describe('the total', () => {
   test('is exact while buckets move at every moment', async () => {
     const random = createRandom();
     for (let round = 0; round < 30; round += 1) {
-      const world = createWorld(4, () => {
+      const moveSome = (): void => {
         for (let n = 0; n < 40; n += 1) world.move(random.below(1024), random.below(4));
-      });
+      };
+      const world = createWorld(4, moveSome, () => random.below(3) === 0);
       const total = await revenueTotal(world.services, { partial: false });
       expect(total, `seed ${random.seed}`).toMatchObject({ totalCents: '102400', orders: 1024 });
     }
@@ -119,6 +125,20 @@ describe('the total', () => {
     expect(total).toMatchObject({ totalCents: '102400', orders: 1024, complete: true });
     expect(total.perShard.map(({ orders }) => orders)).toEqual([341, 341, 342]);
     expect(world.asked).toEqual([0, 1, 2, 0]);
+  });
+
+  test('asks a shard with many old copies bucket by bucket, and then never again', async () => {
+    let isMoved = false;
+    const moveOnce = (shard: number): void => {
+      if (shard !== 2 || isMoved) return;
+      isMoved = true;
+      world.move(0, 2);
+    };
+    const world = createWorld(3, moveOnce, (shard) => shard === 0);
+    const total = await revenueTotal(world.services, { partial: false });
+    expect(total).toMatchObject({ totalCents: '102400', orders: 1024, complete: true });
+    expect(total.perShard.map(({ orders }) => orders)).toEqual([341, 341, 342]);
+    expect(world.asked).toEqual([0, 1, 2]);
   });
 
   test('fails when a shard is away', async () => {
