@@ -3,7 +3,7 @@ import type { BucketId, ShardId } from '../../src/kernel/ids.ts';
 import { systemClock } from '../../src/kernel/clock.ts';
 import { timestampOf, toSqlDatetime, type Timestamp } from '../../src/kernel/time.ts';
 import { homeBucketOf, sagaIdAt, type SagaId } from '../../src/sagas/saga-id.ts';
-import { BUCKET_COUNT, bucketOf } from '../../src/sharding/hash.ts';
+import { bucketOf } from '../../src/sharding/hash.ts';
 import { SHARDED_TABLES } from '../../src/sharding/sharded-tables.ts';
 import type { BlobStore } from '../../src/storage/contracts.ts';
 import { emailKey, normalizeEmail } from '../../src/users/email.ts';
@@ -100,6 +100,17 @@ export function createVerificationWorld(
 ): VerificationWorld {
   const initial = instance.map.stored;
   let runs = 0;
+  const emptyShard = (shard: number): Promise<unknown> => {
+    const rows = initial.assignment.flatMap((owner, bucket) =>
+      owner === shard ? [`(${bucket}, 'owned', 1, NULL, NOW(3))`] : [],
+    );
+    const statements = [
+      ...SHARDED_TABLES.map(({ name }) => `DELETE FROM ${name}`),
+      'DELETE FROM bucket_ownership',
+      `INSERT INTO bucket_ownership (bucket, state, epoch, moved_to, updated_at) VALUES ${rows.join(', ')}`,
+    ];
+    return instance.database.onShard(shard as ShardId, (each) => each.packet(statements), LIMIT);
+  };
   const world: VerificationWorld = {
     owner: (bucket) => instance.map.stored.assignment[bucket] as number,
     sql: async (shard, text, values = []) => {
@@ -120,17 +131,7 @@ export function createVerificationWorld(
     reset: async () => {
       instance.map.stored = initial;
       instance.map.held = initial;
-      for (const shard of databases.shards.keys()) {
-        for (const { name } of SHARDED_TABLES) await world.sql(shard, `DELETE FROM ${name}`);
-        await world.sql(shard, 'DELETE FROM bucket_ownership');
-        const rows = Array.from({ length: BUCKET_COUNT }, (_, bucket) => bucket)
-          .filter((bucket) => initial.assignment[bucket] === shard)
-          .map((bucket) => `(${bucket}, 'owned', 1, NULL, NOW(3))`);
-        await world.sql(
-          shard,
-          `INSERT INTO bucket_ownership (bucket, state, epoch, moved_to, updated_at) VALUES ${rows.join(', ')}`,
-        );
-      }
+      await Promise.all([...databases.shards.keys()].map((shard) => emptyShard(shard)));
     },
     user: async (userId, email = emailOf(userId)) => {
       const bucket = bucketOf(userId);
