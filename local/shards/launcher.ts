@@ -1,3 +1,4 @@
+import { defaultCacheDir } from './binaries/find-mysqld.ts';
 import type { OnProgress } from './progress.ts';
 import {
   type AzuriteOptions,
@@ -173,6 +174,7 @@ export class Launcher {
       folder: this.#folderOf(shard),
       binary,
       fast,
+      cacheDir: defaultCacheDir(),
       port: shard.port,
       serverId: this.#state.shards.indexOf(shard) + 1,
       password: shard.password,

@@ -38,6 +38,14 @@ export function stackTests(engine: Engine): void {
     expect([stack.engine, isMariaDb]).toEqual([engine, engine === 'mariadb']);
   });
 
+  const personal = engine === 'mysql' ? ['auto.cnf', 'server-key.pem'] : [];
+  test.for(personal)('each server has its own %s', (file) => {
+    const [one, other] = [0, 1].map((index) =>
+      readFileSync(join(dataDir, `shards/shard-${index}/data`, file), 'utf8'),
+    );
+    expect(one).not.toBe(other);
+  });
+
   test('the application may read what maintenance needs, and nobody else its database', async () => {
     for (const statement of [
       'SELECT * FROM performance_schema.threads LIMIT 1',

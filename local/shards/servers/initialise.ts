@@ -40,20 +40,33 @@ export async function initialiseDataDir(options: InitialiseOptions): Promise<voi
   if (leftover !== undefined) await killProcess(leftover);
   await rm(draft, { recursive: true, force: true });
   mkdirSync(draft, { recursive: true, mode: 0o700 });
+  const command = initialiseCommand(binary, draft);
+  if (binary.engine === 'mysql') {
+    await runToEnd(command, { binary, logFile });
+  } else {
+    const input = Readable.from(bootstrapSql(systemScripts(binary)));
+    await runToEnd(command, { binary, logFile, input });
+  }
+  await rename(draft, options.dataDir);
+}
+
+/** What makes a data folder; MariaDB also takes the statements of its system tables. */
+export function initialiseCommand(binary: ServerBinary, dataDir: string): readonly string[] {
   const common = [
     ...binary.command,
-    ...baseArguments(binary, draft),
+    ...baseArguments(binary, dataDir),
     '--skip-log-bin',
     '--innodb-flush-log-at-trx-commit=2',
   ];
-  if (binary.engine === 'mysql') {
-    await runToEnd([...common, '--initialize-insecure'], { binary, logFile });
-  } else {
-    const limits = ['--max-allowed-packet=8M', '--net-buffer-length=16K', '--log-warnings=0'];
-    const input = Readable.from(bootstrapSql(systemScripts(binary)));
-    await runToEnd([...common, '--bootstrap', ...limits], { binary, logFile, input });
-  }
-  await rename(draft, options.dataDir);
+  return binary.engine === 'mysql'
+    ? [...common, '--initialize-insecure']
+    : [
+        ...common,
+        '--bootstrap',
+        '--max-allowed-packet=8M',
+        '--net-buffer-length=16K',
+        '--log-warnings=0',
+      ];
 }
 
 interface RunOptions {

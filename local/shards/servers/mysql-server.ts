@@ -5,8 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createConnection } from 'mysql2/promise';
 import type { ServerBinary } from '../binaries/server-binary.ts';
 import { LocalShardsError, messageOf } from '../errors.ts';
+import { makeDataDir } from './data-template.ts';
 import { startDetached, startFailed } from './detached.ts';
-import { initialiseDataDir } from './initialise.ts';
 import { LOOPBACK } from './ports.ts';
 import { findByArguments, isAlive, type ProcessIdentity } from './process-identity.ts';
 import {
@@ -33,6 +33,8 @@ export interface ServerOptions extends Accounts {
   readonly port: number;
   readonly serverId: number;
   readonly fast: boolean;
+  /** Holds templates of data folders; need not be writable. */
+  readonly cacheDir: string;
 }
 
 /** Where the parts of one server lie in its folder. */
@@ -68,7 +70,9 @@ export async function startServer(options: ServerOptions): Promise<ProcessIdenti
   const { binary } = options;
   const { dataDir, logFile, initFile } = serverPaths(options.folder);
   mkdirSync(temporaryDir(dataDir), { recursive: true, mode: 0o700 });
-  if (!existsSync(dataDir)) await initialiseDataDir({ binary, dataDir, logFile });
+  if (!existsSync(dataDir)) {
+    await makeDataDir({ binary, dataDir, logFile, cacheDir: options.cacheDir });
+  }
   // A killed server leaves these behind; MySQL would take a stranger with the old pid for its twin.
   for (const file of [SOCKET, `${SOCKET}.lock`, PID_FILE]) {
     await rm(join(dataDir, file), { force: true });
