@@ -22,7 +22,7 @@ const AMOUNT = 4_999 as AmountCents;
 interface Cost {
   /** Time of the round by the orders placed in it, microseconds. */
   readonly wallUs: number;
-  /** Processor time of this process and of all servers, microseconds. */
+  /** Processor time of this process and of the servers it goes to, microseconds. */
   readonly ownCpuUs: number;
   readonly serverCpuUs: number;
   /** 95th percentile of a call, milliseconds. */
@@ -52,7 +52,7 @@ async function byShardsAndCallers(
     const users = lists.slice(0, shards).flat();
     return {
       [`an order over ${shards} of ${SHARDS} shards, ${callers} callers`]: () =>
-        place(cluster, options, { callers, users }),
+        place(cluster, options, { callers, users, pids: cluster.pids.slice(0, shards) }),
     };
   };
   const shards = lists.map((_, n) => over(n + 1, BUSY));
@@ -73,10 +73,15 @@ async function byOrders(cluster: Cluster, options: BenchOptions): Promise<readon
     const users = lists[shard] ?? [];
     return {
       [`an order beside ${orders} others, ${BUSY} callers`]: () =>
-        place(cluster, longer, { callers: BUSY, users }),
+        place(cluster, longer, {
+          callers: BUSY,
+          users,
+          pids: cluster.pids.slice(shard, shard + 1),
+        }),
     };
   });
-  return linesOf(await inRounds(options, merged(measures)), atMost(1.2));
+  const costs = await inRounds(options, merged(measures));
+  return [...linesOf(costs, atMost(1.2)), ...processorLines(costs, atMost(1.2))];
 }
 
 /** Makes so many orders on each shard, all at once, and tells whose they are. */
@@ -99,10 +104,17 @@ async function fillShards(
   return lists;
 }
 
+interface Placing {
+  readonly callers: number;
+  readonly users: readonly UserId[];
+  /** Of the servers that have these users. */
+  readonly pids: readonly number[];
+}
+
 async function place(
-  { services, pids }: Cluster,
+  { services }: Cluster,
   { random, roundMs }: BenchOptions,
-  { callers, users }: { readonly callers: number; readonly users: readonly UserId[] },
+  { callers, users, pids }: Placing,
 ): Promise<Cost> {
   const [ownMs, serverMs] = [ownCpuMs(), cpuOfProcessesMs(pids)];
   const startedAtMs = performance.now();
@@ -128,15 +140,35 @@ function merged(measures: readonly Measures[]): Measures {
   return Object.assign({}, ...measures) as Measures;
 }
 
-/** Each but the first in times of the first. */
 function linesOf(costs: Costs, target?: Target): readonly Line[] {
+  return comparedLines(costs, { cost: 'cost', of: ({ wallUs }) => wallUs, target });
+}
+
+/** What an order costs on any machine, whatever its disk: steadier than the time of a round. */
+function processorLines(costs: Costs, target: Target): readonly Line[] {
+  const of = ({ ownCpuUs, serverCpuUs }: Cost): number => ownCpuUs + serverCpuUs;
+  return comparedLines(costs, { cost: 'processor time', of, target });
+}
+
+interface Compared {
+  readonly cost: string;
+  readonly of: (cost: Cost) => number;
+  readonly target?: Target | undefined;
+}
+
+/** Each but the first in times of the first. */
+function comparedLines(costs: Costs, { cost, of, target }: Compared): readonly Line[] {
   const [head, ...others] = Object.entries(costs);
-  const [firstName, first] = head ?? ['', []];
+  if (head === undefined) return [];
+  const [firstName, first] = head;
   return others.map(([name, own]) =>
     lineOf({
-      what: `${name}: cost`,
+      what: `${name}: ${cost}`,
       limit: firstName,
-      ratios: own.map(({ wallUs }, round) => wallUs / (first[round]?.wallUs ?? Number.NaN)),
+      ratios: own.flatMap((one, round) => {
+        const beside = first[round];
+        return beside === undefined ? [] : [of(one) / of(beside)];
+      }),
       ...(target !== undefined && { target }),
       note: showCosts(own, first),
     }),

@@ -12,7 +12,7 @@ import {
   DROP_ORDERS_BY_USER,
   fillFactor,
   FLUSH_ALL,
-  FLUSH_AS_USUAL,
+  FLUSH_AS_WHEN_BUSY,
   INSERT_ORDER_FOR_EACH,
   LOAD_USERS,
   USER_ID_STEP,
@@ -95,5 +95,5 @@ async function flush(admin: Connection): Promise<void> {
     if (Number(rows[0]?.['Value']) < FEW_PAGES) break;
     await sleep(100);
   }
-  await admin.query(FLUSH_AS_USUAL);
+  await admin.query(FLUSH_AS_WHEN_BUSY);
 }

@@ -44,6 +44,7 @@ test('every bench of the table measures its lines', async () => {
       ...[8, 64, 256].map((callers) => `an order over 1 of 4 shards, ${callers} callers: cost`),
       'heap after 256 callers',
       'an order beside 20000 others, 64 callers: cost',
+      'an order beside 20000 others, 64 callers: processor time',
       'an order over HTTP, 32 at once: throughput',
       'an order over HTTP, 32 at once: p95',
       'an order from the queue, 16 at a time',
