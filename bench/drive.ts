@@ -7,12 +7,17 @@ export interface Driven {
   readonly p95Ms: number;
 }
 
+export interface DrivenCalls extends Driven {
+  /** How long each call took, milliseconds, ascending. */
+  readonly timesMs: readonly number[];
+}
+
 /** Has `callers` repeat `work`, each one call after the other, for some milliseconds. What it throws ends it all. */
 export async function drive(
   callers: number,
   ms: number,
   work: () => Promise<unknown>,
-): Promise<Driven> {
+): Promise<DrivenCalls> {
   const times: number[] = [];
   const startedAtMs = performance.now();
   const caller = async (): Promise<void> => {
@@ -27,8 +32,21 @@ export async function drive(
   times.sort((a, b) => a - b);
   return {
     perSecond: (times.length * 1_000) / elapsedMs,
-    p95Ms: times[Math.floor(times.length * 0.95)] ?? Number.NaN,
+    p95Ms: p95Of(times),
+    timesMs: times,
   };
+}
+
+/**
+ * 95th percentile of the calls of several rounds together. Of the few hundred calls that one caller makes in a round only
+ * some twenty are beyond it, and a single slow flush of the disk decides which.
+ */
+export function pooledP95Ms(rounds: readonly DrivenCalls[]): number {
+  return p95Of(rounds.flatMap(({ timesMs }) => timesMs).sort((a, b) => a - b));
+}
+
+function p95Of(ascending: readonly number[]): number {
+  return ascending[Math.floor(ascending.length * 0.95)] ?? Number.NaN;
 }
 
 /**

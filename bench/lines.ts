@@ -4,7 +4,7 @@ import { type Figure, figureOf, showFigure } from './figures.ts';
 export interface Line {
   readonly what: string;
   readonly limit: string;
-  /** Of the product to its limit; the median decides. */
+  /** Of the product to its limit; the median decides, or what stands in its place. */
   readonly ratio: Figure;
   /** Absent: the ratio is reported only, and counts neither as met nor as missed. */
   readonly target?: Target;
@@ -27,10 +27,13 @@ export function atMost(value: number): Target {
   return { at: 'most', value };
 }
 
-/** A line of the ratios of all rounds. */
-export function lineOf(line: Omit<Line, 'ratio'> & { readonly ratios: readonly number[] }): Line {
-  const { ratios, ...rest } = line;
-  return { ...rest, ratio: figureOf(ratios) };
+/** A line of the ratios of all rounds; `overall`, when there is a ratio of all rounds together, decides in the place of their median. */
+export function lineOf(
+  line: Omit<Line, 'ratio'> & { readonly ratios: readonly number[]; readonly overall?: number },
+): Line {
+  const { ratios, overall, ...rest } = line;
+  const ratio = figureOf(ratios);
+  return { ...rest, ratio: overall === undefined ? ratio : { ...ratio, median: overall } };
 }
 
 type Verdict = 'met' | 'MISSED' | 'reported';
