@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import type { BucketId } from '../kernel/ids.ts';
+import { md5FirstWord } from './md5-word.ts';
 
 /** Number of virtual buckets; fixed for the life of a cluster (changing it would re-home every row). */
 export const BUCKET_COUNT = 1024;
@@ -12,6 +13,8 @@ export const BUCKET_COUNT = 1024;
  * mixing function, not for secrecy.
  */
 export function bucketOf(key: string): BucketId {
-  const digest = hash('md5', key, 'buffer');
-  return (digest.readUInt16BE(0) % BUCKET_COUNT) as BucketId;
+  const word = md5FirstWord(key);
+  if (word === undefined)
+    return (hash('md5', key, 'buffer').readUInt16BE(0) % BUCKET_COUNT) as BucketId;
+  return ((((word & 0xff) << 8) | ((word >> 8) & 0xff)) % BUCKET_COUNT) as BucketId;
 }
