@@ -1,6 +1,7 @@
 import type { AmountCents } from '../src/kernel/money.ts';
 import type { OrderRow } from '../src/orders/batch-statements.ts';
 import { createOrderBatchWriter } from '../src/orders/batch-writer.ts';
+import { rowSetOf } from '../src/orders/row-set.ts';
 import { bucketOf } from '../src/sharding/hash.ts';
 import type { Random } from '../test/support/random.ts';
 import { inRounds } from './drive.ts';
@@ -34,7 +35,7 @@ export async function benchChunk(world: World, options: BenchOptions): Promise<r
   const { product, limit } = await inRounds(options, {
     product: perSecond((rows) => {
       const key = { ingestionId: `bench-${random.seed}`, chunk: `0/${++chunk}` };
-      return writer.writeChunk(shard, key, rows, { deadlineMs: 60_000 });
+      return writer.writeChunk(shard, key, rowSetOf(rows), { deadlineMs: 60_000 });
     }),
     limit: perSecond((rows) => world.load(LOAD_ORDERS, rows.map(asLine).join('\n'))),
   });

@@ -207,6 +207,12 @@ const settings = z.object({
   BATCH_MAX_BYTES: count(100 * 1024 * 1024, 1, 1024 * 1024 * 1024),
   BATCH_MAX_ORDERS: count(1_000_000, 1, 1_000_000),
   INGEST_CHUNK_ROWS: count(2_000, 1, 10_000),
+  /**
+   * Of a batch's bytes, how many one activity cuts into chunks while the ones before are written: some 50 000 orders,
+   * one read of storage; the first time a quarter. More than 8 shards share a multiple of it, so that each has some
+   * full chunks. The least is more than any line.
+   */
+  INGEST_SEGMENT_BYTES: count(4 * 1024 * 1024, 128 * 1024, 256 * 1024 * 1024),
   /** writeChunk activities of one ingestion at once, over all shards / per shard. */
   INGEST_MAX_CHUNKS: count(8, 1, 64),
   INGEST_MAX_CHUNKS_PER_SHARD: count(2, 1, 16),

@@ -1,13 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { z } from 'zod';
 import type { HostProcess } from '../../local/host-process.ts';
-import { planLanes } from '../../src/ingestion/lanes.ts';
 import { mapBounded } from '../../src/kernel/bounded.ts';
 import type { ShardId, UserId } from '../../src/kernel/ids.ts';
 import type { AmountCents } from '../../src/kernel/money.ts';
-import { byPrimaryKey } from '../../src/orders/batch-chunk.ts';
 import type { OrderRow } from '../../src/orders/batch-statements.ts';
 import { createOrderBatchWriter } from '../../src/orders/batch-writer.ts';
+import { byPrimaryKey, rowSetOf } from '../../src/orders/row-set.ts';
 import { bucketOf } from '../../src/sharding/hash.ts';
 import { routeBucket } from '../../src/sharding/router.ts';
 import { inRounds } from '../drive.ts';
@@ -119,19 +118,16 @@ function createChunkWrites(
         config.INGEST_CHUNK_ROWS,
       ),
     }));
-    const { width } = planLanes(
-      shards.map(({ shard, chunks }) => ({ shard, chunks: chunks.length })),
-      {
-        maxChunks: config.INGEST_MAX_CHUNKS,
-        maxChunksPerShard: config.INGEST_MAX_CHUNKS_PER_SHARD,
-      },
+    const width = Math.min(
+      config.INGEST_MAX_CHUNKS_PER_SHARD,
+      Math.max(1, Math.floor(config.INGEST_MAX_CHUNKS / shards.length)),
     );
     const ingestionId = `bench-${options.random.seed}-${++batch}`;
     const startedAtMs = performance.now();
     await Promise.all(
       shards.map(({ shard, chunks }) =>
         mapBounded([...chunks.entries()], width, ([index, chunk]) =>
-          writer.writeChunk(shard, { ingestionId, chunk: `${shard}/${index}` }, chunk, {
+          writer.writeChunk(shard, { ingestionId, chunk: `${shard}/${index}` }, rowSetOf(chunk), {
             deadlineMs: config.INGEST_CHUNK_DEADLINE_MS,
           }),
         ),

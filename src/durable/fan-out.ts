@@ -44,6 +44,51 @@ export function* fanOutSubs<Input, Output, Status>(
   return yield* inWaves(ctx, contract, starts, start, options);
 }
 
+/** An activity or sub-orchestration that is about to run, for {@link settleTogether}. */
+export interface Begun<T> {
+  readonly task: Task;
+  readonly contract: Parameters<typeof unwrap<T>>[0];
+}
+
+/** An activity for {@link settleTogether}. */
+export function beginActivity<Input, Output>(
+  ctx: OrchestratorContext,
+  contract: ActivityContract<Input, Output>,
+  input: NoInfer<Input>,
+): Begun<Output> {
+  return { task: activityTask(ctx, contract, input), contract };
+}
+
+/** A sub-orchestration for {@link settleTogether}, under an instance id of its own. */
+export function beginSub<Input, Output, Status>(
+  ctx: OrchestratorContext,
+  contract: OrchestrationContract<Input, Output, Status>,
+  input: NoInfer<Input>,
+  instanceId: string,
+): Begun<Output> {
+  return { task: subTask(ctx, contract, input, instanceId), contract };
+}
+
+/** Runs work of two kinds, all of it at once, and gives one outcome for each. One that fails loses nothing of the others. */
+export function* settleTogether<A, B>(
+  ctx: OrchestratorContext,
+  some: readonly Begun<A>[],
+  others: readonly Begun<B>[],
+): Steps<readonly [Outcome<A>[], Outcome<B>[]]> {
+  const all = [...some, ...others];
+  // The SDK never resolves an `all` of nothing.
+  const raw =
+    all.length === 0
+      ? []
+      : yield* settle(
+          ctx,
+          all.map(({ task }) => task),
+        );
+  const opened = <T>(begun: readonly Begun<T>[], from: number): Outcome<T>[] =>
+    begun.map(({ contract }, index) => opening(contract, raw[from + index] as Outcome<unknown>));
+  return [opened(some, 0), opened(others, some.length)];
+}
+
 /** The values when all succeeded; otherwise throws the first error, by position. */
 export function valuesOf<T>(outcomes: readonly Outcome<T>[]): T[] {
   return outcomes.map((outcome) => {
@@ -65,9 +110,7 @@ function* inWaves<Item, Output>(
   const outcomes: Outcome<Output>[] = [];
   for (let from = 0; from < items.length; from += options.width) {
     const tasks = items.slice(from, from + options.width).map(start);
-    for (const raw of yield* settle(ctx, tasks)) {
-      outcomes.push(raw.ok ? attempt(() => unwrap(contract, raw.value)) : raw);
-    }
+    for (const raw of yield* settle(ctx, tasks)) outcomes.push(opening(contract, raw));
   }
   return outcomes;
 }
@@ -99,9 +142,10 @@ function* settle(ctx: OrchestratorContext, tasks: readonly Task[]): Steps<Outcom
   });
 }
 
-function attempt<T>(run: () => T): Outcome<T> {
+function opening<T>(contract: Begun<T>['contract'], raw: Outcome<unknown>): Outcome<T> {
+  if (!raw.ok) return raw;
   try {
-    return { ok: true, value: run() };
+    return { ok: true, value: unwrap(contract, raw.value) };
   } catch (error) {
     return { ok: false, error: error instanceof Error ? error : new Error(String(error)) };
   }

@@ -12,10 +12,11 @@ import {
   partitionBatch,
   writeChunk,
   type ChunkRef,
+  type LaneWork,
 } from './contracts.ts';
 import { finish } from './finish.ts';
-import { chunkCounts, planLanes, takeWave } from './lanes.ts';
-import { NO_COUNTS, addCounts, type Counts, type Plan } from './model.ts';
+import { chunkCounts, segmentWork, takeNext } from './lanes.ts';
+import { NO_COUNTS, addCounts, type Counts, type Position, type Segment } from './model.ts';
 import { ingest, lane } from './orchestrators.ts';
 import { partition } from './partition.ts';
 import { createIngestionStore } from './store.ts';
@@ -31,28 +32,31 @@ type PartitionAnswer = z.infer<typeof partitionBatch.output>;
 const partitionActivity = implement(partitionBatch, (services: Services) => {
   const store = createIngestionStore(services.blobs);
   const writer = createOrderBatchWriter(services);
-  return async ({ ingestionId }): Promise<PartitionAnswer> => {
+  return async ({ ingestionId, segment: index, from }): Promise<PartitionAnswer> => {
     const result = await store.readResult(ingestionId);
     if (result !== undefined) return { kind: 'finished', counts: countsOf(result) };
-    const plan = await settledPlan(services, ingestionId);
-    if (plan.rows <= SMALL_BATCH) {
-      const counts = await writeSmallBatch(services, writer, { ingestionId, plan });
-      if (counts !== undefined) {
-        const sum = addCounts({ ...NO_COUNTS, rejected: plan.rejected }, counts);
-        return { kind: 'finished', counts: await finish(services, { ingestionId, counts: sum }) };
+    const segment = await settledSegment(services, { ingestionId, index, from });
+    if (index === 0 && segment.next === null && segment.rows <= SMALL_BATCH) {
+      const written = await writeSmallBatch(services, writer, { ingestionId, segment });
+      if (written !== undefined) {
+        const { received, rejected } = segment;
+        const counts = addCounts({ ...NO_COUNTS, rejected }, written);
+        return {
+          kind: 'finished',
+          counts: await finish(services, { ingestionId, received, counts }),
+        };
       }
     }
-    return { kind: 'planned', ...plannedOf(services, plan) };
+    return { kind: 'planned', ...plannedOf(services, segment) };
   };
 });
 
 const writeChunkActivity = implement(writeChunk, (services: Services) => {
   const writer = createOrderBatchWriter(services);
-  return ({ ingestionId, prefix, shard, chunk }) =>
+  return ({ ingestionId, ...ref }) =>
     writeOneChunk(services, writer, {
       ingestionId,
-      prefix,
-      ref: { shard, chunk },
+      ref,
       deadlineMs: services.config.INGEST_CHUNK_DEADLINE_MS,
     });
 });
@@ -69,25 +73,31 @@ export const ingestionDurable: DurableModule<Services> = {
   orchestrations: [ingest, lane],
 };
 
-/** The plan that counts: that of the first try that came to an end. */
-async function settledPlan(services: Services, ingestionId: string): Promise<Plan> {
+/** The cut that counts: that of the first try that came to an end. */
+async function settledSegment(
+  services: Services,
+  work: { readonly ingestionId: string; readonly index: number; readonly from: Position },
+): Promise<Segment> {
+  const { ingestionId, index, from } = work;
   const store = createIngestionStore(services.blobs);
-  const known = await store.readPlan(ingestionId);
+  const known = await store.readSegment(ingestionId, index);
   if (known !== undefined) return known;
   const manifest = await store.readManifest(ingestionId);
   if (manifest === undefined) {
     throw new PermanentError('not-found', 'There is no ingestion with this id.');
   }
-  const plan = await partition(services, manifest, `${ingestionId}/try-${randomUUID()}`);
-  return store.settlePlan(ingestionId, plan);
+  const prefix = `${ingestionId}/try-${randomUUID()}`;
+  const segment = await partition(services, manifest, { index, from, prefix });
+  return store.settleSegment(ingestionId, index, segment);
 }
 
-function plannedOf({ config }: Services, plan: Plan) {
+function plannedOf({ config }: Services, segment: Segment) {
   return {
-    prefix: plan.prefix,
-    received: plan.received,
-    rejected: plan.rejected,
-    shards: plan.shards,
+    prefix: segment.prefix,
+    received: segment.received,
+    rejected: segment.rejected,
+    shards: segment.shards,
+    next: segment.next,
     limits: {
       maxChunks: config.INGEST_MAX_CHUNKS,
       maxChunksPerShard: config.INGEST_MAX_CHUNKS_PER_SHARD,
@@ -101,16 +111,15 @@ function plannedOf({ config }: Services, plan: Plan) {
 async function writeSmallBatch(
   services: Services,
   writer: OrderBatchWriter,
-  batch: { readonly ingestionId: string; readonly plan: Plan },
+  batch: { readonly ingestionId: string; readonly segment: Segment },
 ): Promise<Counts | undefined> {
-  const { ingestionId, plan } = batch;
-  const { lanes } = planLanes(plan.shards, { maxChunks: 1, maxChunksPerShard: 1 });
-  let open: readonly ChunkRef[] = takeWave(lanes[0]?.queue ?? [], Infinity).wave;
+  const { ingestionId, segment } = batch;
+  let open: readonly ChunkRef[] = chunksOf(segment);
   let counts = NO_COUNTS;
   while (open.length > 0) {
     const results = await mapBounded(open, services.config.INGEST_MAX_CHUNKS, async (ref) => {
       try {
-        const work = { ingestionId, prefix: plan.prefix, ref, deadlineMs: SMALL_BATCH_DEADLINE_MS };
+        const work = { ingestionId, ref, deadlineMs: SMALL_BATCH_DEADLINE_MS };
         return { ref, result: await writeOneChunk(services, writer, work) };
       } catch (error) {
         if (!isRetryable(error)) throw error;
@@ -121,9 +130,22 @@ async function writeSmallBatch(
     for (const { ref, result } of results) {
       if (result !== undefined) counts = addCounts(counts, chunkCounts(ref.shard, result));
     }
-    open = results.flatMap(({ result }) => result?.remainder ?? []);
+    open = results.flatMap(({ ref, result }) =>
+      result?.remainder === undefined ? [] : [{ prefix: ref.prefix, ...result.remainder }],
+    );
   }
   return counts;
+}
+
+/** All chunks of the first segment. */
+function chunksOf(segment: Segment): ChunkRef[] {
+  let queue: readonly LaneWork[] = segmentWork(0, segment);
+  const chunks: ChunkRef[] = [];
+  for (let next = takeNext(queue); next !== undefined; next = takeNext(queue)) {
+    chunks.push(next.ref);
+    queue = next.rest;
+  }
+  return chunks;
 }
 
 function countsOf(result: Counts): Counts {

@@ -4,9 +4,9 @@ import { errorFields } from '../kernel/logger.ts';
 import { timestampOf } from '../kernel/time.ts';
 import { DELETE_CHUNK_RECORDS } from '../orders/batch-statements.ts';
 import type { Services } from '../services.ts';
-import type { Counts, Failure } from './model.ts';
+import type { Counts, Failure, Segment } from './model.ts';
 import { firstRejects } from './rejects.ts';
-import { CONTAINER, createIngestionStore } from './store.ts';
+import { CONTAINER, createIngestionStore, type IngestionStore } from './store.ts';
 
 /** A tidy-up has no caller to answer to; what it leaves behind is small. */
 const TIDY_DEADLINE_MS = 5_000;
@@ -25,26 +25,23 @@ export async function finish(
   services: Services,
   ending: {
     readonly ingestionId: string;
+    readonly received: number;
     readonly counts: Counts;
     readonly failure?: Failure | undefined;
   },
 ): Promise<Counts> {
-  const { ingestionId, counts, failure } = ending;
+  const { ingestionId, received, counts, failure } = ending;
   const store = createIngestionStore(services.blobs);
-  const [manifest, plan] = [
-    await store.readManifest(ingestionId),
-    await store.readPlan(ingestionId),
-  ];
+  const manifest = await store.readManifest(ingestionId);
+  const segments = await settledSegments(store, ingestionId);
   const now = timestampOf(services.clock.nowMs()) as string;
-  const shown = await firstRejects(
-    services.blobs,
-    ingestionId,
-    plan?.prefix ?? `${ingestionId}/none`,
-  );
+  const shown = await firstRejects(services.blobs, ingestionId, {
+    partitioned: segments.filter(({ rejected }) => rejected > 0).map(({ prefix }) => prefix),
+  });
   const result = await store.settleResult({
     ingestionId,
     status: failure === undefined ? 'completed' : 'failed',
-    received: plan?.received ?? 0,
+    received,
     ...counts,
     ...shown,
     ...(failure !== undefined && { failure }),
@@ -58,10 +55,24 @@ export async function finish(
     inserted: result.inserted,
   });
   await tidy(services, ingestionId, [
-    ...new Set([...(plan?.shards ?? []), ...result.perShard].map((entry) => entry.shard)),
+    ...new Set(
+      [...segments.flatMap(({ shards }) => shards), ...result.perShard].map((entry) => entry.shard),
+    ),
   ]);
   const { inserted, duplicates, conflicts, rejected, perShard } = result;
   return { inserted, duplicates, conflicts, rejected, perShard };
+}
+
+/** Those that were cut, in order. */
+async function settledSegments(store: IngestionStore, ingestionId: string): Promise<Segment[]> {
+  const segments: Segment[] = [];
+  let segment = await store.readSegment(ingestionId, 0);
+  while (segment !== undefined) {
+    segments.push(segment);
+    segment =
+      segment.next === null ? undefined : await store.readSegment(ingestionId, segments.length);
+  }
+  return segments;
 }
 
 async function tidy(

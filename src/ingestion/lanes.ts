@@ -1,5 +1,5 @@
 import type { ChunkRef, ChunkResult, LaneState, LaneWork } from './contracts.ts';
-import { NO_COUNTS, addCounts, type Counts } from './model.ts';
+import { NO_COUNTS, addCounts, type Counts, type Segment } from './model.ts';
 
 /** The figures of one chunk written on `shard`. */
 export function chunkCounts(shard: number, result: ChunkResult): Counts {
@@ -8,103 +8,137 @@ export function chunkCounts(shard: number, result: ChunkResult): Counts {
   return { inserted, duplicates, conflicts, rejected, perShard };
 }
 
+/** All chunks of a segment, per shard. */
+export function segmentWork(
+  index: number,
+  { prefix, shards }: Pick<Segment, 'prefix' | 'shards'>,
+): LaneWork[] {
+  return shards.map(({ shard, chunks }) => ({
+    prefix,
+    segment: index,
+    shard,
+    from: 0,
+    to: chunks,
+  }));
+}
+
 /**
- * Lanes for a plan: one per shard while there are not more shards than chunks may run at once, otherwise that many
- * lanes with the shards dealt out. `width` chunks of each lane run at once.
+ * Deals work out to lanes, each of which writes one chunk at a time: `maxChunksPerShard` lanes for each shard while
+ * there are not more than `maxChunks` in all, otherwise as many as may run, with the shards dealt out.
  */
 export function planLanes(
-  shards: readonly { readonly shard: number; readonly chunks: number }[],
+  work: readonly LaneWork[],
   limits: { readonly maxChunks: number; readonly maxChunksPerShard: number },
-): { readonly width: number; readonly lanes: readonly LaneState[] } {
-  const count = Math.min(shards.length, limits.maxChunks);
-  if (count === 0) return { width: 1, lanes: [] };
-  const queues: LaneWork[][] = Array.from({ length: count }, () => []);
-  shards.forEach(({ shard, chunks }, index) => {
-    queues[index % count]?.push({ shard, from: 0, to: chunks });
-  });
-  const width = Math.min(
-    limits.maxChunksPerShard,
-    Math.max(1, Math.floor(limits.maxChunks / count)),
-  );
-  return {
-    width,
-    lanes: queues.map((queue) => ({
-      queue,
-      counts: NO_COUNTS,
-      chunksDone: 0,
-      failedWaves: 0,
-      failingSinceMs: null,
-    })),
-  };
-}
-
-/** Takes the next chunks off the front of the queue, at most `width`. */
-export function takeWave(
-  queue: readonly LaneWork[],
-  width: number,
-): { readonly wave: readonly ChunkRef[]; readonly rest: readonly LaneWork[] } {
-  const wave: ChunkRef[] = [];
-  const rest: LaneWork[] = [];
-  for (const work of queue) {
-    if (wave.length >= width) {
-      rest.push(work);
-    } else if ('chunk' in work) {
-      wave.push(work);
-    } else {
-      const to = Math.min(work.to, work.from + width - wave.length);
-      for (let index = work.from; index < to; index++) {
-        wave.push({ shard: work.shard, chunk: `${work.shard}/${index}` });
-      }
-      if (to < work.to) rest.push({ ...work, from: to });
-    }
+): readonly LaneState[] {
+  const perShard = new Map<number, LaneWork[]>();
+  for (const item of work) {
+    const known = perShard.get(item.shard);
+    if (known === undefined) perShard.set(item.shard, [item]);
+    else known.push(item);
   }
-  return { wave, rest };
+  const shards = [...perShard.values()];
+  const share = Math.floor(limits.maxChunks / shards.length);
+  const queues =
+    share === 0
+      ? dealt(shards, limits.maxChunks)
+      : shards.flatMap((items) => split(items, Math.min(limits.maxChunksPerShard, share)));
+  return queues.map((queue) => ({
+    queue,
+    counts: NO_COUNTS,
+    chunksDone: 0,
+    failures: 0,
+    failingSinceMs: null,
+  }));
 }
 
-/** How one chunk of a wave ended; without a result it is to be tried again. */
-export interface WaveItem {
-  readonly ref: ChunkRef;
-  readonly result: ChunkResult | undefined;
+/** The next chunk of a queue; undefined when it is empty. */
+export function takeNext(
+  queue: readonly LaneWork[],
+): { readonly ref: ChunkRef; readonly rest: readonly LaneWork[] } | undefined {
+  const [first, ...rest] = queue;
+  if (first === undefined) return undefined;
+  if ('chunk' in first) return { ref: first, rest };
+  const { prefix, segment, shard, from, to } = first;
+  const ref = { prefix, shard, chunk: `${segment}/${shard}/${from}` };
+  return { ref, rest: from + 1 < to ? [{ ...first, from: from + 1 }, ...rest] : rest };
 }
 
 /**
- * The lane after a wave: figures added, remainders queued, failed chunks at the end of the queue and with them all that
- * waits for the same shard, so that a shard that is away lets the others pass.
+ * The lane after a chunk: figures added and a remainder queued; or, when it failed (without a result), the chunk at the
+ * end of the queue and with it all that waits for the same shard, so that a shard that is away lets the others pass.
  */
-export function applyWave(
+export function afterChunk(
   state: LaneState,
   rest: readonly LaneWork[],
-  items: readonly WaveItem[],
+  done: { readonly ref: ChunkRef; readonly result: ChunkResult | undefined },
   nowMs: number,
 ): LaneState {
-  let counts = state.counts;
-  const remainders: LaneWork[] = [];
-  const failed: ChunkRef[] = [];
-  for (const { ref, result } of items) {
-    if (result === undefined) {
-      failed.push(ref);
-      continue;
-    }
-    counts = addCounts(counts, chunkCounts(ref.shard, result));
-    if (result.remainder !== undefined) remainders.push(result.remainder);
+  const { ref, result } = done;
+  if (result === undefined) {
+    return {
+      ...state,
+      queue: [
+        ...rest.filter((work) => work.shard !== ref.shard),
+        ...rest.filter((work) => work.shard === ref.shard),
+        ref,
+      ],
+      failures: state.failures + 1,
+      failingSinceMs: state.failingSinceMs ?? nowMs,
+    };
   }
-  const away = new Set(failed.map((ref) => ref.shard));
-  const stuck = items.length > 0 && failed.length === items.length;
+  const { remainder } = result;
   return {
-    queue: [
-      ...rest.filter((work) => !away.has(work.shard)),
-      ...remainders,
-      ...rest.filter((work) => away.has(work.shard)),
-      ...failed,
-    ],
-    counts,
-    chunksDone: state.chunksDone + items.length - failed.length,
-    failedWaves: stuck ? state.failedWaves + 1 : 0,
-    failingSinceMs: stuck ? (state.failingSinceMs ?? nowMs) : null,
+    queue: remainder === undefined ? rest : [...rest, { prefix: ref.prefix, ...remainder }],
+    counts: addCounts(state.counts, chunkCounts(ref.shard, result)),
+    chunksDone: state.chunksDone + 1,
+    failures: 0,
+    failingSinceMs: null,
   };
 }
 
-/** Wait before the next wave after `failedWaves` in which nothing succeeded: 1 s doubling to a minute. */
-export function lanePauseMs(failedWaves: number): number {
-  return failedWaves === 0 ? 0 : Math.min(60_000, 1_000 * 2 ** Math.min(failedWaves - 1, 10));
+/** Whether the last try for each shard of the lane has failed, one after the other. */
+export function isStuck({ queue, failures }: LaneState): boolean {
+  return failures > 0 && failures >= new Set(queue.map((work) => work.shard)).size;
+}
+
+/** Wait before the next try of a lane that is stuck: 1 s doubling to a minute. */
+export function lanePauseMs(failures: number): number {
+  return Math.min(60_000, 1_000 * 2 ** Math.min(Math.max(0, failures - 1), 10));
+}
+
+function dealt(shards: readonly LaneWork[][], count: number): LaneWork[][] {
+  const queues: LaneWork[][] = Array.from({ length: count }, () => []);
+  shards.forEach((items, index) => queues[index % count]?.push(...items));
+  return queues;
+}
+
+/** A shard's chunks in up to `count` queues of about the same number of chunks. */
+function split(items: readonly LaneWork[], count: number): LaneWork[][] {
+  const chunks = items.reduce((sum, item) => sum + chunksOf(item), 0);
+  const each = Math.ceil(chunks / count);
+  const queues: LaneWork[][] = [];
+  let room = 0;
+  for (let item of items) {
+    for (;;) {
+      if (room === 0) {
+        queues.push([]);
+        room = each;
+      }
+      const size = chunksOf(item);
+      if ('chunk' in item || size <= room) {
+        queues.at(-1)?.push(item);
+        room -= size;
+        break;
+      }
+      const to: number = item.from + room;
+      queues.at(-1)?.push({ ...item, to });
+      item = { ...item, from: to };
+      room = 0;
+    }
+  }
+  return queues;
+}
+
+function chunksOf(item: LaneWork): number {
+  return 'chunk' in item ? 1 : item.to - item.from;
 }

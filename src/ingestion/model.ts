@@ -25,19 +25,34 @@ export const rejectSchema = z.strictObject({
 });
 export type Reject = z.infer<typeof rejectSchema>;
 
-/** A number of chunks that begin at one shard, `<prefix>/<shard>/<0 … chunks-1>.json`. */
-export const shardPlanSchema = z.strictObject({ shard: count, chunks: count });
+/** Where a segment of the input begins: a byte, and the number of the line and of the order there. */
+export const positionSchema = z.strictObject({
+  byte: count,
+  line: z.int().min(1),
+  /** Within a line that was too long and has been told. */
+  skips: z.boolean(),
+  ordinal: count,
+});
+export type Position = z.infer<typeof positionSchema>;
 
-export const planSchema = z.strictObject({
-  /** Folder of the chunks: that of the try whose plan was written first. */
+export const START: Position = { byte: 0, line: 1, skips: false, ordinal: 0 };
+
+/** A number of chunks that begin at one shard, `<prefix>/<segment>/<shard>/<0 … chunks-1>.chunk`. */
+export const shardChunksSchema = z.strictObject({ shard: count, chunks: count });
+
+/** How a segment of the input was cut into chunks. */
+export const segmentSchema = z.strictObject({
+  /** Folder of the chunks: that of the try that came to its end first. */
   prefix: z.string(),
   received: count,
   /** Refused while partitioning. */
   rejected: count,
   rows: count,
-  shards: z.array(shardPlanSchema).max(256),
+  shards: z.array(shardChunksSchema).max(256),
+  /** Where the next segment begins; null when this is the last. */
+  next: positionSchema.nullable(),
 });
-export type Plan = z.infer<typeof planSchema>;
+export type Segment = z.infer<typeof segmentSchema>;
 
 export const countsSchema = z.strictObject({
   inserted: count,

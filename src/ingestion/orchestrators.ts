@@ -8,7 +8,7 @@ import {
   type OrchestratorContext,
   type Steps,
 } from '../durable/context.ts';
-import { fanOut, fanOutSubs, type Outcome } from '../durable/fan-out.ts';
+import { beginActivity, beginSub, settleTogether, type Outcome } from '../durable/fan-out.ts';
 import { implementOrchestration } from '../durable/implement.ts';
 import { AppError, PermanentError } from '../kernel/errors.ts';
 import {
@@ -18,111 +18,152 @@ import {
   laneOrchestration,
   partitionBatch,
   writeChunk,
-  type ChunkRef,
   type ChunkResult,
   type LaneState,
+  type Progress,
 } from './contracts.ts';
-import { applyWave, lanePauseMs, planLanes, takeWave } from './lanes.ts';
-import { NO_COUNTS, addCounts, type Counts, type Failure } from './model.ts';
+import { afterChunk, isStuck, lanePauseMs, planLanes, segmentWork, takeNext } from './lanes.ts';
+import { NO_COUNTS, START, addCounts, type Counts, type Failure } from './model.ts';
 
-/** Chunks after which a lane begins a new history. */
+/** Steps after which an ingestion begins a new history, and chunks after which a lane does. */
+const STEPS_PER_EXECUTION = 16;
 const CHUNKS_PER_EXECUTION = 50;
 
-/** partition → a lane per shard → sum. A failure is summed up too, so that what was done is told. */
-export const ingest = implementOrchestration(ingestOrchestration, function* (ctx, { ingestionId }) {
-  let counts = NO_COUNTS;
-  let failure: Failure | undefined;
+const BEGINNING: Progress = { step: 0, next: START, received: 0, work: [], counts: NO_COUNTS };
+
+/**
+ * Cuts the input segment by segment, while lanes write the chunks of the segments before: partition | partition, lanes
+ * | … | lanes | sum. A failure is summed up too, so that what was done is told.
+ */
+export const ingest = implementOrchestration(ingestOrchestration, function* (ctx, input): Steps<
+  Counts | Continued
+> {
+  const { ingestionId } = input;
+  let progress = input.progress ?? BEGINNING;
   try {
-    const planned = yield* call(ctx, partitionBatch, { ingestionId });
-    if (planned.kind === 'finished') return planned.counts;
-    const written = yield* writeLanes(ctx, ingestionId, planned);
-    counts = addCounts({ ...NO_COUNTS, rejected: planned.rejected }, written.counts);
-    failure = written.failure;
+    const endsAt = progress.step + STEPS_PER_EXECUTION;
+    while (progress.failure === undefined && isUnfinished(progress)) {
+      if (progress.step >= endsAt) {
+        return continueAsNew(ctx, ingestOrchestration, { ingestionId, progress });
+      }
+      const step = yield* takeStep(ctx, ingestionId, progress);
+      if ('finished' in step) return step.finished;
+      progress = step;
+    }
   } catch (error) {
-    failure = describeFailure(error);
+    progress = { ...progress, failure: describeFailure(error) };
   }
+  const { received, counts, failure } = progress;
   return yield* call(ctx, finishBatch, {
     ingestionId,
+    received,
     counts,
     ...(failure !== undefined && { failure }),
   });
 });
 
-type Planned = Extract<ReturnType<typeof partitionBatch.output.parse>, { kind: 'planned' }>;
-
-function* writeLanes(
-  ctx: OrchestratorContext,
-  ingestionId: string,
-  planned: Planned,
-): Steps<{ readonly counts: Counts; readonly failure: Failure | undefined }> {
-  const { prefix, limits } = planned;
-  const { width, lanes } = planLanes(planned.shards, limits);
-  setStatus(ctx, ingestOrchestration, {
-    received: planned.received,
-    rejected: planned.rejected,
-    lanes: lanes.length,
-  });
-  const starts = lanes.map((state, lane) => ({
-    instanceId: laneInstanceId(ingestionId, lane),
-    input: {
-      ingestionId,
-      prefix,
-      width,
-      chunkDelayMs: limits.chunkDelayMs,
-      giveUpMs: limits.giveUpMs,
-      state,
-    },
-  }));
-  // All lanes at once: a lane that waits for its shard must not hold up another.
-  const outcomes = yield* fanOutSubs(ctx, laneOrchestration, starts, {
-    width: Math.max(1, starts.length),
-  });
-  let counts = NO_COUNTS;
-  let failure: Failure | undefined;
-  for (const outcome of outcomes) {
-    if (outcome.ok) {
-      counts = addCounts(counts, outcome.value.counts);
-      failure ??= outcome.value.failure;
-    } else {
-      failure ??= describeFailure(outcome.error);
-    }
-  }
-  return { counts, failure };
+function isUnfinished({ next, work }: Progress): boolean {
+  return next !== null || work.length > 0;
 }
 
-/** One lane: waves of chunks until its queue is empty. */
+type Planned = ReturnType<typeof partitionBatch.output.parse>;
+type LaneOutput = ReturnType<typeof laneOrchestration.output.parse>;
+
+/** Cuts the next segment and writes, in lanes beside it, what waits. `finished`: the batch was small, and all is done. */
+function* takeStep(
+  ctx: OrchestratorContext,
+  ingestionId: string,
+  progress: Progress,
+): Steps<Progress | { readonly finished: Counts }> {
+  const { step, next, limits } = progress;
+  const lanes = limits === undefined ? [] : planLanes(progress.work, limits);
+  const { received, counts } = progress;
+  setStatus(ctx, ingestOrchestration, { received, counts, step, lanes: lanes.length });
+  const cuts =
+    next === null
+      ? []
+      : [beginActivity(ctx, partitionBatch, { ingestionId, segment: step, from: next })];
+  const writes = lanes.map((state, lane) =>
+    beginSub(
+      ctx,
+      laneOrchestration,
+      {
+        ingestionId,
+        chunkDelayMs: limits?.chunkDelayMs ?? 0,
+        giveUpMs: limits?.giveUpMs ?? 1,
+        // While there is more to cut, a lane that waits for its shard must not hold up the others' next chunks.
+        waits: next === null,
+        state,
+      },
+      laneInstanceId(ingestionId, step, lane),
+    ),
+  );
+  const [[cut], written] = yield* settleTogether(ctx, cuts, writes);
+  if (cut?.ok === true && cut.value.kind === 'finished') return { finished: cut.value.counts };
+  return withCut(withLanes({ ...progress, step: step + 1, work: [] }, written), step, cut);
+}
+
+/** All lanes ran at once; what they did is added up, what they hand back waits for the next step. */
+function withLanes(progress: Progress, outcomes: readonly Outcome<LaneOutput>[]): Progress {
+  return outcomes.reduce((sum: Progress, outcome): Progress => {
+    const failure =
+      sum.failure ?? (outcome.ok ? outcome.value.failure : describeFailure(outcome.error));
+    const { counts = NO_COUNTS, rest = [] } = outcome.ok ? outcome.value : {};
+    return {
+      ...sum,
+      counts: addCounts(sum.counts, counts),
+      work: [...sum.work, ...rest],
+      ...(failure !== undefined && { failure }),
+    };
+  }, progress);
+}
+
+function withCut(progress: Progress, segment: number, cut: Outcome<Planned> | undefined): Progress {
+  if (cut === undefined) return progress;
+  if (!cut.ok) return { ...progress, failure: progress.failure ?? describeFailure(cut.error) };
+  if (cut.value.kind === 'finished') return progress;
+  const { next, received, rejected, limits } = cut.value;
+  return {
+    ...progress,
+    next,
+    received: progress.received + received,
+    counts: addCounts(progress.counts, { ...NO_COUNTS, rejected }),
+    work: [...progress.work, ...segmentWork(segment, cut.value)],
+    limits,
+  };
+}
+
+/** One lane: a chunk after the other until its queue is empty. */
 export const lane = implementOrchestration(laneOrchestration, function* (ctx, input): Steps<
   LaneOutput | Continued
 > {
-  let state = input.state;
+  const { ingestionId, chunkDelayMs, giveUpMs, waits } = input;
+  let { state } = input;
   const endsAt = state.chunksDone + CHUNKS_PER_EXECUTION;
-  for (let waves = 0; state.queue.length > 0; waves++) {
-    if (state.chunksDone >= endsAt || waves >= CHUNKS_PER_EXECUTION) {
+  for (let tries = 0; ; tries++) {
+    const next = takeNext(state.queue);
+    if (next === undefined) return { counts: state.counts };
+    if (state.chunksDone >= endsAt || tries >= CHUNKS_PER_EXECUTION) {
       return continueAsNew(ctx, laneOrchestration, { ...input, state });
     }
-    const { wave, rest } = takeWave(state.queue, input.width);
-    const outcomes = yield* fanOut(
-      ctx,
-      writeChunk,
-      wave.map((ref) => ({ ingestionId: input.ingestionId, prefix: input.prefix, ...ref })),
-      { width: input.width },
-    );
-    const refused = outcomes.find(isPermanent);
-    state = applyWave(state, rest, zip(wave, outcomes), nowMs(ctx));
+    const { ref, rest } = next;
+    let result: ChunkResult | undefined;
+    try {
+      result = yield* call(ctx, writeChunk, { ingestionId, ...ref });
+    } catch (error) {
+      if (error instanceof PermanentError) {
+        return { counts: state.counts, failure: describeFailure(error) };
+      }
+    }
+    state = afterChunk(state, rest, { ref, result }, nowMs(ctx));
     setStatus(ctx, laneOrchestration, { counts: state.counts, chunksDone: state.chunksDone });
-    if (refused !== undefined) {
-      return { counts: state.counts, failure: describeFailure(refused.error) };
-    }
-    if (gaveUp(state, input.giveUpMs, nowMs(ctx))) {
-      return { counts: state.counts, failure: GIVEN_UP };
-    }
-    const pauseMs = Math.max(lanePauseMs(state.failedWaves), input.chunkDelayMs);
+    const stuck = isStuck(state);
+    if (stuck && !waits) return { counts: state.counts, rest: [...state.queue] };
+    if (gaveUp(state, giveUpMs, nowMs(ctx))) return { counts: state.counts, failure: GIVEN_UP };
+    const pauseMs = Math.max(stuck ? lanePauseMs(state.failures) : 0, chunkDelayMs);
     if (pauseMs > 0 && state.queue.length > 0) yield* sleepFor(ctx, pauseMs);
   }
-  return { counts: state.counts };
 });
-
-type LaneOutput = ReturnType<typeof laneOrchestration.output.parse>;
 
 const GIVEN_UP: Failure = {
   code: 'shard-unavailable',
@@ -132,22 +173,6 @@ const GIVEN_UP: Failure = {
 
 function gaveUp(state: LaneState, giveUpMs: number, now: number): boolean {
   return state.failingSinceMs !== null && now - state.failingSinceMs >= giveUpMs;
-}
-
-function zip(
-  wave: readonly ChunkRef[],
-  outcomes: readonly Outcome<ChunkResult>[],
-): { ref: ChunkRef; result: ChunkResult | undefined }[] {
-  return wave.map((ref, index) => {
-    const outcome = outcomes[index];
-    return { ref, result: outcome?.ok === true ? outcome.value : undefined };
-  });
-}
-
-function isPermanent(
-  outcome: Outcome<unknown>,
-): outcome is { readonly ok: false; readonly error: PermanentError } {
-  return !outcome.ok && outcome.error instanceof PermanentError;
 }
 
 /** Only what a caller may see: the message of an error that is not ours may name hosts. */

@@ -10,6 +10,9 @@ const MAX_BLOB_BYTES = 8 * 1024 * 1024;
 /** How many are shown with an ingestion. */
 export const SHOWN_REJECTS = 100;
 
+/** Blobs of segments' rejects looked at: each holds up to 5 000. */
+const MAX_SEGMENTS_READ = 50;
+
 /** Blobs looked at for the first rejects; a batch that fills more has systematic faults that the first ones show. */
 const MAX_BLOBS_READ = 50;
 
@@ -64,19 +67,20 @@ export function chunkRejects(ingestionId: string, chunk: string): string {
 }
 
 /**
- * The first rejects and conflicts by line, at most {@link SHOWN_REJECTS} of each: of the partitioning with this
- * prefix and of all chunks.
+ * The first rejects and conflicts by line, at most {@link SHOWN_REJECTS} of each: of the segments with these prefixes, in
+ * their order, and of all chunks.
  */
 export async function firstRejects(
   blobs: BlobStore,
   ingestionId: string,
-  prefix: string,
+  { partitioned }: { readonly partitioned: readonly string[] },
 ): Promise<RejectDocument> {
-  const names = [
-    // The first blob of a partitioning holds its first 5 000 lines: more than are shown.
-    ...(await blobs.list(CONTAINER, `${prefix}/rejects/`, 1)),
-    ...(await blobs.list(CONTAINER, `${ingestionId}/chunks/`, MAX_BLOBS_READ)),
-  ];
+  const names: string[] = [];
+  for (const prefix of partitioned.slice(0, MAX_SEGMENTS_READ)) {
+    // The first blob of a segment holds its first 5 000 lines: more than are shown.
+    names.push(...(await blobs.list(CONTAINER, `${prefix}/rejects/`, 1)));
+  }
+  names.push(...(await blobs.list(CONTAINER, `${ingestionId}/chunks/`, MAX_BLOBS_READ)));
   let found: RejectDocument = { rejects: [], conflicting: [] };
   for (const name of names) {
     const text = await blobs.read(CONTAINER, name, MAX_BLOB_BYTES);

@@ -12,6 +12,8 @@ export type IngestionView = Omit<IngestionResult, 'status' | 'finishedAt'> & {
   readonly finishedAt: string | null;
 };
 
+const NOTHING_YET = { received: 0, counts: NO_COUNTS, step: 0, lanes: 0 };
+
 /** Lanes asked at once; there are at most as many as chunks may run at once. */
 const LANES_AT_ONCE = 8;
 
@@ -32,15 +34,17 @@ export async function describeIngestion(
   const instance = await client.status(ingestOrchestration, ingestionId);
   if (instance === undefined) await startIngestion(client, ingestionId);
   const ended = instance?.state === 'failed' || instance?.state === 'terminated';
-  const plan = await store.readPlan(ingestionId);
-  const lanes = await laneCounts(client, ingestionId, instance?.status?.lanes ?? 0);
-  const counts = addCounts({ ...NO_COUNTS, rejected: plan?.rejected ?? 0 }, lanes);
+  const { received, counts, step, lanes } = instance?.status ?? NOTHING_YET;
+  const written = await laneCounts(
+    client,
+    Array.from({ length: lanes }, (_, lane) => laneInstanceId(ingestionId, step, lane)),
+  );
   // It may have ended since the first look.
   return (
     (await store.readResult(ingestionId)) ??
     unfinished(manifest, {
-      ...counts,
-      received: plan?.received ?? 0,
+      ...addCounts(counts, written),
+      received,
       status: ended ? 'failed' : 'running',
     })
   );
@@ -66,12 +70,10 @@ function unfinished(
 
 async function laneCounts(
   client: OrchestrationClient,
-  ingestionId: string,
-  lanes: number,
+  instanceIds: readonly string[],
 ): Promise<Counts> {
-  const indices = Array.from({ length: lanes }, (_, index) => index);
-  const counts = await mapBounded(indices, LANES_AT_ONCE, async (index) => {
-    const lane = await client.status(laneOrchestration, laneInstanceId(ingestionId, index));
+  const counts = await mapBounded(instanceIds, LANES_AT_ONCE, async (instanceId) => {
+    const lane = await client.status(laneOrchestration, instanceId);
     return lane?.output?.counts ?? lane?.status?.counts ?? NO_COUNTS;
   });
   return counts.reduce(addCounts, NO_COUNTS);

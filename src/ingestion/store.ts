@@ -3,11 +3,11 @@ import { BugError } from '../kernel/errors.ts';
 import type { BlobStore } from '../storage/contracts.ts';
 import {
   manifestSchema,
-  planSchema,
   resultSchema,
+  segmentSchema,
   type IngestionResult,
   type Manifest,
-  type Plan,
+  type Segment,
 } from './model.ts';
 
 /**
@@ -15,7 +15,7 @@ import {
  *
  * - `input-<unique>.ndjson`  the orders as they came; one per try to hand them in, of which one is named by
  * - `manifest.json`          what was accepted, written once; from here on the ingestion exists
- * - `plan.json`              how the orders were cut into chunks, written once; the first plan wins
+ * - `segments/<n>.json`      how a part of the orders was cut into chunks, written once; the first try to end wins
  * - `<attempt>/…`            chunks and rejects of one try to partition
  * - `chunks/<chunk>.json`    rejects found while writing a chunk
  * - `result.json`            the sum, written once the last chunk is done
@@ -28,15 +28,15 @@ export interface IngestionStore {
   readManifest(ingestionId: string): Promise<Manifest | undefined>;
   /** False when the ingestion exists already. */
   createManifest(manifest: Manifest): Promise<boolean>;
-  readPlan(ingestionId: string): Promise<Plan | undefined>;
-  /** Stores the plan unless there is one, and gives the one that is there. */
-  settlePlan(ingestionId: string, plan: Plan): Promise<Plan>;
+  readSegment(ingestionId: string, index: number): Promise<Segment | undefined>;
+  /** Stores how a segment was cut unless that is settled, and gives what is there. */
+  settleSegment(ingestionId: string, index: number, segment: Segment): Promise<Segment>;
   readResult(ingestionId: string): Promise<IngestionResult | undefined>;
   /** Stores the result unless there is one, and gives the one that is there. */
   settleResult(result: IngestionResult): Promise<IngestionResult>;
 }
 
-/** Plans and results are bounded by the number of shards and of rejects shown. */
+/** Segments and results are bounded by the number of shards and of rejects shown. */
 const MAX_DOCUMENT_BYTES = 1024 * 1024;
 
 export function createIngestionStore(blobs: BlobStore): IngestionStore {
@@ -55,9 +55,13 @@ export function createIngestionStore(blobs: BlobStore): IngestionStore {
     readManifest: (id) => read(`${id}/manifest.json`, manifestSchema),
     createManifest: (manifest) =>
       blobs.create(CONTAINER, `${manifest.ingestionId}/manifest.json`, JSON.stringify(manifest)),
-    readPlan: (id) => read(`${id}/plan.json`, planSchema),
-    settlePlan: (id, plan) => settle(`${id}/plan.json`, planSchema, plan),
+    readSegment: (id, index) => read(segmentName(id, index), segmentSchema),
+    settleSegment: (id, index, segment) => settle(segmentName(id, index), segmentSchema, segment),
     readResult: (id) => read(`${id}/result.json`, resultSchema),
     settleResult: (result) => settle(`${result.ingestionId}/result.json`, resultSchema, result),
   };
+}
+
+function segmentName(ingestionId: string, index: number): string {
+  return `${ingestionId}/segments/${index}.json`;
 }

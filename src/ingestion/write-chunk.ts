@@ -5,14 +5,14 @@ import type { OrderBatchWriter } from '../orders/batch-writer.ts';
 import { countOrders } from '../orders/order-telemetry.ts';
 import type { Services } from '../services.ts';
 import { routeBucket } from '../sharding/router.ts';
-import { loadChunk, settleShard, storeChunk, type ChunkRow } from './chunks.ts';
+import type { Chunk } from './chunk-format.ts';
+import { loadChunk, settleShard, storeChunk } from './chunks.ts';
 import type { ChunkRef, ChunkResult } from './contracts.ts';
 import type { Reject } from './model.ts';
 import { chunkRejects, storeRejects } from './rejects.ts';
 
 export interface ChunkWork {
   readonly ingestionId: string;
-  readonly prefix: string;
   readonly ref: ChunkRef;
   readonly deadlineMs: number;
 }
@@ -26,12 +26,12 @@ export async function writeOneChunk(
   writer: OrderBatchWriter,
   work: ChunkWork,
 ): Promise<ChunkResult> {
-  const { ingestionId, prefix, ref } = work;
-  const rows = await loadChunk(services.blobs, { prefix, chunk: ref.chunk });
+  const { ingestionId, ref } = work;
+  const chunk = await loadChunk(services.blobs, ref);
   await services.probe.reach('ingestion.beforeChunk');
   const key = { ingestionId, chunk: ref.chunk };
   const shard = ref.shard as ShardId;
-  const outcome = await writer.writeChunk(shard, key, rows, { deadlineMs: work.deadlineMs });
+  const outcome = await writer.writeChunk(shard, key, chunk, { deadlineMs: work.deadlineMs });
   countOrders(services.telemetry, 'batch', {
     created: outcome.inserted,
     replayed: outcome.duplicates,
@@ -39,8 +39,8 @@ export async function writeOneChunk(
     unavailable: 0,
   });
   await services.probe.reach('ingestion.afterChunk');
-  await keepRejects(services, work, rows, outcome);
-  const remainder = await keepRemainder(services, work, rows, outcome);
+  await keepRejects(services, work, chunk, outcome);
+  const remainder = await keepRemainder(services, work, chunk, outcome);
   return {
     inserted: outcome.inserted,
     duplicates: outcome.duplicates,
@@ -53,11 +53,11 @@ export async function writeOneChunk(
 async function keepRejects(
   services: Services,
   { ingestionId, ref }: ChunkWork,
-  rows: readonly ChunkRow[],
+  chunk: Chunk,
   outcome: ChunkOutcome,
 ): Promise<void> {
   if (outcome.missing.length === 0 && outcome.conflictRows.length === 0) return;
-  const lines = new Map<OrderRow, number>(rows.map((row) => [row, row.line]));
+  const lines = new Map<OrderRow, number>(chunk.rows().map((row) => [row, row.line]));
   const reject = (row: OrderRow, code: string, message: string): Reject => ({
     line: lines.get(row) ?? 1,
     code,
@@ -79,14 +79,14 @@ async function keepRejects(
  */
 async function keepRemainder(
   services: Services,
-  { prefix, ref }: ChunkWork,
-  rows: readonly ChunkRow[],
+  { ref }: ChunkWork,
+  chunk: Chunk,
   outcome: ChunkOutcome,
-): Promise<ChunkRef | undefined> {
+): Promise<ChunkResult['remainder']> {
   if (outcome.refused.size === 0) return undefined;
-  const chunk = nextChunkName(ref.chunk);
-  const left = rows.filter((row) => outcome.refused.has(row.bucket));
-  await storeChunk(services.blobs, { prefix, chunk }, left);
+  const place = { prefix: ref.prefix, chunk: nextChunkName(ref.chunk) };
+  const left = chunk.rows().filter((row) => outcome.refused.has(row.bucket));
+  await storeChunk(services.blobs, place, left);
   const map = await services.bucketMap.refresh();
   const targets = new Map<number, number>();
   for (const row of left) {
@@ -94,8 +94,8 @@ async function keepRemainder(
     targets.set(target, (targets.get(target) ?? 0) + 1);
   }
   const [most] = [...targets].sort(([, a], [, b]) => b - a);
-  const shard = await settleShard(services.blobs, { prefix, chunk }, most?.[0] ?? ref.shard);
-  return { shard, chunk };
+  const shard = await settleShard(services.blobs, place, most?.[0] ?? ref.shard);
+  return { shard, chunk: place.chunk };
 }
 
 function targetOf(outcome: ChunkOutcome, bucket: BucketId): ShardId | null {

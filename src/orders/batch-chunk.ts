@@ -1,6 +1,6 @@
 import type { PacketResult, Refusal, Shard, SqlRow, WriteResult } from '../database/contracts.ts';
 import { isFailure } from '../database/database-error.ts';
-import { compareIds, type BucketId, type ShardId, type UserId } from '../kernel/ids.ts';
+import type { BucketId, ShardId, UserId } from '../kernel/ids.ts';
 import type { Probe } from '../kernel/probe.ts';
 import { fromSqlDatetime, type Timestamp } from '../kernel/time.ts';
 import {
@@ -18,6 +18,7 @@ import {
   type ChunkKey,
   type OrderRow,
 } from './batch-statements.ts';
+import { distinctUsers, rowSetOf, type RowSet } from './row-set.ts';
 
 /** What one transaction did with its rows. `inserted + duplicates + conflicts + missing + refused` = all rows. */
 export interface ChunkOutcome {
@@ -36,8 +37,7 @@ export interface ChunkOutcome {
 
 export interface ChunkAttempt {
   readonly shard: Shard;
-  /** Sorted by {@link byPrimaryKey}, all agreeing in `createdAtGiven`. */
-  readonly rows: readonly OrderRow[];
+  readonly set: RowSet;
   /** Given: the outcome is recorded with the rows, and a repetition gives the recorded one. */
   readonly key?: ChunkKey | undefined;
   /** Whether to leave out these buckets and write the rest, or to write nothing and wait. */
@@ -60,11 +60,6 @@ const NO_FINDINGS: Findings = { refused: new Map(), missingUsers: new Set() };
 
 /** Times one attempt looks again because the world changed between look and write. */
 const MAX_LOOKS = 5;
-
-/** Order of the primary key (bucket, order_id): batches that overlap in this order do not deadlock (FACTS-mysql 3). */
-export function byPrimaryKey(a: OrderRow, b: OrderRow): number {
-  return a.bucket - b.bucket || compareIds(a.orderId, b.orderId);
-}
 
 /**
  * Writes the rows of one chunk on one shard, in one transaction and, when nothing is wrong with them, one round trip.
@@ -93,14 +88,12 @@ export async function attemptChunk(attempt: ChunkAttempt): Promise<AttemptResult
 
 async function write(attempt: ChunkAttempt, findings: Findings): Promise<ChunkOutcome> {
   const { shard, key, probe } = attempt;
-  const rows = attempt.rows.filter((row) => isTried(row, findings));
+  const set = findings === NO_FINDINGS ? attempt.set : rowSetOf(tried(attempt, findings));
   const statements: string[] = [];
-  if (rows.length > 0) {
-    statements.push(assertOwned(distinctBuckets(rows)), assertUsersExist(distinctUsers(rows)));
-  }
+  if (set.count > 0) statements.push(assertOwned(set.buckets), assertUsersExist(set));
   statements.push(RESET_COUNTER);
   const insertAt = statements.length;
-  if (rows.length > 0) statements.push(insertOrders(rows));
+  if (set.count > 0) statements.push(insertOrders(set));
   if (key !== undefined) {
     const record = { key, findings: asRecord(findings), createdAt: attempt.now };
     statements.push(insertChunkRecord({ ...record, literal: (value) => shard.literal(value) }));
@@ -108,7 +101,7 @@ async function write(attempt: ChunkAttempt, findings: Findings): Promise<ChunkOu
   await probe.reach('orders.beforeBatchCommit');
   const results = statements.length === 1 ? [] : await shard.packet(statements);
   await probe.reach('orders.afterBatchCommit');
-  const counter = rows.length > 0 ? asWrite(results[insertAt]).insertId : 0;
+  const counter = set.count > 0 ? asWrite(results[insertAt]).insertId : 0;
   return await outcomeOf(attempt, findings, counter);
 }
 
@@ -117,16 +110,22 @@ async function outcomeOf(
   findings: Findings,
   counter: number,
 ): Promise<ChunkOutcome> {
-  const tried = attempt.rows.filter((row) => isTried(row, findings));
   const { same, other } = splitCounter(counter);
+  const { count } =
+    findings === NO_FINDINGS ? attempt.set : { count: tried(attempt, findings).length };
   return {
-    inserted: tried.length - same - other,
+    inserted: count - same - other,
     duplicates: same,
     conflicts: other,
-    conflictRows: other > 0 ? await conflicting(attempt.shard, tried) : [],
-    missing: attempt.rows.filter(
-      (row) => !findings.refused.has(row.bucket) && findings.missingUsers.has(row.userId),
-    ),
+    conflictRows: other > 0 ? await conflicting(attempt.shard, tried(attempt, findings)) : [],
+    missing:
+      findings.missingUsers.size === 0
+        ? []
+        : attempt.set
+            .rows()
+            .filter(
+              (row) => !findings.refused.has(row.bucket) && findings.missingUsers.has(row.userId),
+            ),
     refused: findings.refused,
   };
 }
@@ -164,10 +163,9 @@ async function diagnose(
   | { readonly kind: 'recorded'; readonly outcome: ChunkOutcome }
   | { readonly kind: 'found'; readonly findings: Findings }
 > {
-  const { shard, rows, key } = attempt;
-  const buckets = distinctBuckets(rows);
-  const users = distinctUsers(rows);
-  const statements = [selectOwnership(buckets), selectUsers(users)];
+  const { shard, set, key } = attempt;
+  const { buckets } = set;
+  const statements = [selectOwnership(buckets), selectUsers(set)];
   if (key !== undefined) statements.push(selectChunkRecord(key, (value) => shard.literal(value)));
   const [ownership, existing, records] = (await shard.packet(statements)).map(asRows);
   const record = records?.[0];
@@ -175,7 +173,7 @@ async function diagnose(
   const refused = refusals(buckets, ownership ?? []);
   const known = new Set((existing ?? []).map((row) => String(row['user_id'])));
   const missingUsers = new Set(
-    users
+    distinctUsers(set.rows())
       .filter((row) => !refused.has(row.bucket) && !known.has(row.userId))
       .map((row) => row.userId),
   );
@@ -218,8 +216,9 @@ async function conflicting(shard: Shard, rows: readonly OrderRow[]): Promise<Ord
   });
 }
 
-function isTried(row: OrderRow, findings: Findings): boolean {
-  return !findings.refused.has(row.bucket) && !findings.missingUsers.has(row.userId);
+/** The rows that are not left out. */
+function tried({ set }: ChunkAttempt, { refused, missingUsers }: Findings): readonly OrderRow[] {
+  return set.rows().filter((row) => !refused.has(row.bucket) && !missingUsers.has(row.userId));
 }
 
 function asRecord(findings: Findings): ChunkFindings {
@@ -227,15 +226,6 @@ function asRecord(findings: Findings): ChunkFindings {
     refusedBuckets: [...findings.refused.keys()],
     missingUsers: [...findings.missingUsers],
   };
-}
-
-function distinctBuckets(rows: readonly OrderRow[]): BucketId[] {
-  return [...new Set(rows.map((row) => row.bucket))].sort((a, b) => a - b);
-}
-
-/** One row per user, standing for it. */
-function distinctUsers(rows: readonly OrderRow[]): OrderRow[] {
-  return [...new Map(rows.map((row) => [row.userId, row])).values()];
 }
 
 function asWrite(result: PacketResult | undefined): WriteResult {

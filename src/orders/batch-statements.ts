@@ -1,6 +1,7 @@
 import type { BucketId, OrderId, UserId } from '../kernel/ids.ts';
 import type { AmountCents } from '../kernel/money.ts';
 import { toSqlDatetime, type Timestamp } from '../kernel/time.ts';
+import type { RowSet } from './row-set.ts';
 import { PLACED_FOR } from './statements.ts';
 
 /**
@@ -43,16 +44,16 @@ export function assertOwned(buckets: readonly BucketId[]): string {
  * Fails with error 1242 unless every one of these users exists. Users are not deleted, and the fence keeps their
  * bucket here, so no lock is needed. STRAIGHT_JOIN keeps the list outside: one point read on users' primary key each.
  */
-export function assertUsersExist(users: readonly OrderRow[]): string {
+export function assertUsersExist(set: RowSet): string {
   return assertCount(
-    `SELECT COUNT(*) FROM ${userList(users)} STRAIGHT_JOIN users u ON u.bucket = j.b AND u.user_id = j.u`,
-    users.length,
+    `SELECT COUNT(*) FROM ${userList(set)} STRAIGHT_JOIN users u ON u.bucket = j.b AND u.user_id = j.u`,
+    set.users,
   );
 }
 
 /** Which of these users exist: column `user_id`. */
-export function selectUsers(users: readonly OrderRow[]): string {
-  return `SELECT u.user_id FROM ${userList(users)} STRAIGHT_JOIN users u ON u.bucket = j.b AND u.user_id = j.u`;
+export function selectUsers(set: RowSet): string {
+  return `SELECT u.user_id FROM ${userList(set)} STRAIGHT_JOIN users u ON u.bucket = j.b AND u.user_id = j.u`;
 }
 
 /** State of these buckets on the shard; a bucket without a row is not listed. */
@@ -66,14 +67,13 @@ export const RESET_COUNTER = 'SELECT LAST_INSERT_ID(0)';
 /**
  * Inserts the orders. The connection's LAST_INSERT_ID becomes the number of those that were there with the same
  * content plus {@link CONFLICT_WEIGHT} times those with other content (FACTS-mysql 3); the rows there stay as they are.
- * Rows must be sorted by primary key: batches that overlap then wait for each other instead of deadlocking. All rows
- * must agree in `createdAtGiven`.
+ * A set stands in the order of the primary key: batches that overlap then wait for each other instead of deadlocking.
  */
-export function insertOrders(rows: readonly OrderRow[]): string {
-  const sameTime = rows[0]?.createdAtGiven === true ? ' AND created_at = VALUES(created_at)' : '';
+export function insertOrders(set: RowSet): string {
+  const sameTime = set.createdAtGiven ? ' AND created_at = VALUES(created_at)' : '';
   const same = `${PLACED_FOR} = VALUES(user_id) AND amount_cents = VALUES(amount_cents)${sameTime}`;
   return `INSERT INTO orders (bucket, order_id, user_id, amount_cents, created_at) VALUES
-${rows.map(orderValues).join(',\n')}
+${set.values}
 ON DUPLICATE KEY UPDATE order_id = IF(LAST_INSERT_ID(LAST_INSERT_ID() + IF(${same}, 1, ${CONFLICT_WEIGHT})), orders.order_id, orders.order_id)`;
 }
 
@@ -138,11 +138,6 @@ function assertCount(select: string, expected: number): string {
   return `SELECT IF((${select}) = ${expected}, 1, (SELECT 1 UNION ALL SELECT 2)) AS asserted`;
 }
 
-function userList(users: readonly OrderRow[]): string {
-  const keys = users.map((row) => `[${row.bucket},${row.userId}]`).join(',');
-  return `JSON_TABLE('[${keys}]', '$[*]' COLUMNS (b INT PATH '$[0]', u BIGINT PATH '$[1]')) j`;
-}
-
-function orderValues(row: OrderRow): string {
-  return `(${row.bucket},${row.orderId},${row.userId},${row.amountCents},'${toSqlDatetime(row.createdAt)}')`;
+function userList(set: RowSet): string {
+  return `JSON_TABLE('[${set.userKeys}]', '$[*]' COLUMNS (b INT PATH '$[0]', u BIGINT PATH '$[1]')) j`;
 }

@@ -7,15 +7,11 @@ import { timestampOf, type Timestamp } from '../kernel/time.ts';
 import type { Services } from '../services.ts';
 import { bucketOf } from '../sharding/hash.ts';
 import { routeBucket } from '../sharding/router.ts';
-import {
-  attemptChunk,
-  byPrimaryKey,
-  type AttemptResult,
-  type ChunkOutcome,
-} from './batch-chunk.ts';
+import { attemptChunk, type AttemptResult, type ChunkOutcome } from './batch-chunk.ts';
 import type { ChunkKey, OrderRow } from './batch-statements.ts';
 import { mendRefused, type RefusedBucket } from './mend-refused.ts';
 import type { NewOrder } from './model.ts';
+import { byPrimaryKey, rowSetOf, type RowSet } from './row-set.ts';
 
 export interface WriteOptions {
   /** How long to go on redirecting, waiting and retrying, milliseconds. */
@@ -53,7 +49,7 @@ export interface OrderBatchWriter {
   writeChunk(
     shard: ShardId,
     key: ChunkKey,
-    rows: readonly OrderRow[],
+    set: RowSet,
     options: WriteOptions,
   ): Promise<ChunkOutcome>;
 }
@@ -85,14 +81,13 @@ export function toOrderRow(
 export function createOrderBatchWriter(services: BatchWriterServices): OrderBatchWriter {
   return {
     writeOrders: (rows, options) => writeOrders(services, rows, options),
-    writeChunk: (shard, key, rows, options) =>
-      writeChunk(services, { shard, key, rows: [...rows].sort(byPrimaryKey) }, options),
+    writeChunk: (shard, key, set, options) => writeChunk(services, { shard, key, set }, options),
   };
 }
 
 async function writeChunk(
   services: BatchWriterServices,
-  chunk: { readonly shard: ShardId; readonly key: ChunkKey; readonly rows: readonly OrderRow[] },
+  chunk: { readonly shard: ShardId; readonly key: ChunkKey; readonly set: RowSet },
   options: WriteOptions,
 ): Promise<ChunkOutcome> {
   const endsAtMs = services.clock.monotonicMs() + options.deadlineMs;
@@ -131,7 +126,12 @@ async function writeOrders(
     state.beginRound();
     const settle = async (group: ShardGroup): Promise<void> => {
       try {
-        const result = await attempt(services, group, endsAtMs, () => true);
+        const result = await attempt(
+          services,
+          { shard: group.shard, set: rowSetOf(group.rows) },
+          endsAtMs,
+          () => true,
+        );
         if (result.kind === 'done') state.add(group, result.outcome);
       } catch (error) {
         if (!(error instanceof AppError) || !error.retryable) throw error;
@@ -217,27 +217,26 @@ class BatchProgress {
 interface ShardGroup {
   readonly shard: ShardId;
   readonly rows: readonly OrderRow[];
-  readonly key?: ChunkKey;
 }
 
 async function attempt(
   services: BatchWriterServices,
-  group: ShardGroup,
+  work: { readonly shard: ShardId; readonly set: RowSet; readonly key?: ChunkKey },
   endsAtMs: number,
   acceptRefusals: (refused: ReadonlyMap<BucketId, Refusal>) => boolean,
 ): Promise<AttemptResult> {
   const { clock, database, probe } = services;
   const now = timestampOf(clock.nowMs()) as Timestamp;
-  const { rows, key } = group;
+  const { set, key } = work;
   try {
     return await database.onShard(
-      group.shard,
-      (shard) => attemptChunk({ shard, rows, key, acceptRefusals, now, probe }),
+      work.shard,
+      (shard) => attemptChunk({ shard, set, key, acceptRefusals, now, probe }),
       { deadlineMs: Math.max(1, endsAtMs - clock.monotonicMs()) },
     );
   } catch (error) {
     throw isMisconfigured(error)
-      ? RetryableError.shardUnavailable(group.shard, { cause: error })
+      ? RetryableError.shardUnavailable(work.shard, { cause: error })
       : error;
   }
 }

@@ -41,7 +41,10 @@ export function md5FirstWord(text: string): number | undefined {
 
 /** The four rounds of RFC 1321, 3.4, over {@link block}. A loop for each: one with branches takes four times as long. */
 function firstOfBlock(): number {
-  let [a, b, c, d] = [A, B, C, D];
+  let a = A;
+  let b = B;
+  let c = C;
+  let d = D;
   for (let i = 0; i < 16; i++) {
     const next = added(b, (a + ((b & c) | (~b & d))) | 0, i, i, 0);
     a = d;

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { PermanentError, RetryableError } from '../kernel/errors.ts';
 import { NOT_THERE } from './blob-container.ts';
 import type { BlobContainer } from './blob-container.ts';
+import type { BlobSpan } from './contracts.ts';
 import { failedWith } from './storage-errors.ts';
 
 /** One range is in memory at a time; a reader who pauses holds no connection open. */
@@ -13,18 +14,21 @@ interface Range {
   readonly etag: string;
 }
 
+const WHOLE: BlobSpan = { from: 0, bytes: Infinity };
+
 /**
- * A stream of the blob, or undefined when there is none. It is read range by range, each with the usual
- * retries: a broken connection costs at most one range, which is what "resumes by itself" means here.
- * All ranges are of one version: a blob overwritten meanwhile ends the stream with a retryable `conflict`.
+ * A stream of the blob, or of a part that begins within it; undefined when there is none. It is read range by range,
+ * each with the usual retries: a broken connection costs at most one range, which is what "resumes by itself" means
+ * here. All ranges are of one version: a blob overwritten meanwhile ends the stream with a retryable `conflict`.
  */
 export async function openStream(
   container: BlobContainer,
   name: string,
+  span: BlobSpan = WHOLE,
 ): Promise<Readable | undefined> {
-  const first = await readRange(container, name, 0, undefined);
+  const first = await readRange(container, name, span, undefined);
   if (first === undefined) return undefined;
-  return Readable.from(ranges(container, name, first), { objectMode: false });
+  return Readable.from(ranges(container, name, first, span), { objectMode: false });
 }
 
 /**
@@ -36,7 +40,7 @@ export async function readWhole(
   name: string,
   maxBytes: number,
 ): Promise<{ readonly text: string; readonly etag: string } | undefined> {
-  const first = await readRange(container, name, 0, undefined);
+  const first = await readRange(container, name, WHOLE, undefined);
   if (first === undefined) return undefined;
   if (first.totalBytes > maxBytes) {
     throw new PermanentError(
@@ -46,7 +50,7 @@ export async function readWhole(
     );
   }
   const parts: Buffer[] = [];
-  for await (const part of ranges(container, name, first)) parts.push(part);
+  for await (const part of ranges(container, name, first, WHOLE)) parts.push(part);
   return { text: Buffer.concat(parts).toString('utf8'), etag: first.etag };
 }
 
@@ -54,13 +58,15 @@ async function* ranges(
   container: BlobContainer,
   name: string,
   first: Range,
+  span: BlobSpan,
 ): AsyncGenerator<Buffer> {
-  let offset = first.bytes.length;
-  if (offset > 0) yield first.bytes;
-  while (offset < first.totalBytes) {
-    const next = await readRange(container, name, offset, first.etag);
+  const end = Math.min(first.totalBytes, span.from + span.bytes);
+  let from = span.from + first.bytes.length;
+  if (first.bytes.length > 0) yield first.bytes;
+  while (from < end) {
+    const next = await readRange(container, name, { from, bytes: end - from }, first.etag);
     if (next === undefined || next.bytes.length === 0) throw changed(name);
-    offset += next.bytes.length;
+    from += next.bytes.length;
     yield next.bytes;
   }
 }
@@ -68,12 +74,13 @@ async function* ranges(
 async function readRange(
   container: BlobContainer,
   name: string,
-  offset: number,
+  span: BlobSpan,
   etag: string | undefined,
 ): Promise<Range | undefined> {
   try {
     return await downloadRange(container, name, {
-      offset,
+      offset: span.from,
+      bytes: span.bytes,
       conditions: etag === undefined ? {} : { ifMatch: etag },
     });
   } catch (error) {
@@ -90,13 +97,16 @@ export async function downloadRange(
   name: string,
   range: {
     readonly offset: number;
+    /** Wanted; at most {@link RANGE_BYTES} come. */
+    readonly bytes?: number;
     readonly conditions: { readonly ifMatch?: string; readonly ifNoneMatch?: string };
   },
 ): Promise<Range> {
+  const count = Math.min(RANGE_BYTES, range.bytes ?? RANGE_BYTES);
   return container.read(
     'blob.read',
     async (client, abortSignal) => {
-      const response = await client.getBlobClient(name).download(range.offset, RANGE_BYTES, {
+      const response = await client.getBlobClient(name).download(range.offset, count, {
         abortSignal,
         conditions: range.conditions,
       });

@@ -34,7 +34,7 @@ export function createBlobStore(clients: StorageClients): BlobStore {
     create: (container, name, text) => createBlob(at(container), name, text),
     read: async (container, name, maxBytes = DEFAULT_READ_BYTES) =>
       (await readWhole(at(container), name, maxBytes))?.text,
-    open: (container, name) => openStream(at(container), name),
+    open: (container, name, span) => openStream(at(container), name, span),
     openForeign: async (container, name) => {
       if (!CONTAINER_NAME.test(container) || HOST_CONTAINER.test(container)) return undefined;
       if (name === '' || name.length > 1_024) return undefined;

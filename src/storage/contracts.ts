@@ -9,6 +9,12 @@ export interface UploadLimits {
   readonly maxBytes: number;
 }
 
+/** A part of a blob, in bytes. */
+export interface BlobSpan {
+  readonly from: number;
+  readonly bytes: number;
+}
+
 /** Blobs by container and name. Every call throws `storage-unavailable` (retryable) when the account does not answer. */
 export interface BlobStore {
   /** Streams `source` into a new or overwritten blob without holding it in memory. Throws `payload-too-large` past the limit, leaving no blob. */
@@ -24,8 +30,11 @@ export interface BlobStore {
   create(container: ContainerName, name: string, text: string): Promise<boolean>;
   /** Text of a small blob (at most `maxBytes`, default 8 MiB), or undefined when there is none. */
   read(container: ContainerName, name: string, maxBytes?: number): Promise<string | undefined>;
-  /** A stream of the blob, or undefined when there is none; resumes by itself after a broken connection. */
-  open(container: ContainerName, name: string): Promise<Readable | undefined>;
+  /**
+   * A stream of the blob, or undefined when there is none; resumes by itself after a broken connection. With `span`
+   * only that part of it, which must begin within it: `bytes` from `from` on, or fewer where the blob ends.
+   */
+  open(container: ContainerName, name: string, span?: BlobSpan): Promise<Readable | undefined>;
   /** As {@link open}, for a container that the caller named (queue messages `{blob: "container/name"}`). */
   openForeign(container: string, name: string): Promise<Readable | undefined>;
   delete(container: ContainerName, name: string): Promise<void>;

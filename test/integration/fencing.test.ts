@@ -10,6 +10,7 @@ import type { OrderId, ShardId, UserId } from '../../src/kernel/ids.ts';
 import type { AmountCents } from '../../src/kernel/money.ts';
 import type { Timestamp } from '../../src/kernel/time.ts';
 import { assertOwned, insertOrders, RESET_COUNTER } from '../../src/orders/batch-statements.ts';
+import { rowSetOf } from '../../src/orders/row-set.ts';
 import { INSERT_ORDER } from '../../src/orders/statements.ts';
 import { bucketOf } from '../../src/sharding/hash.ts';
 import { createTestDatabases } from '../support/cluster.ts';
@@ -123,7 +124,13 @@ const FORMS: readonly Form[] = [
         createdAtGiven: true,
       }));
       const assertion = locked ? assertOwned([BUCKET]) : withoutLock(assertOwned([BUCKET]));
-      const packet = ['START TRANSACTION', assertion, RESET_COUNTER, insertOrders(rows), 'COMMIT'];
+      const packet = [
+        'START TRANSACTION',
+        assertion,
+        RESET_COUNTER,
+        insertOrders(rowSetOf(rows)),
+        'COMMIT',
+      ];
       try {
         await writer.query(packet.join(';'));
         return true;

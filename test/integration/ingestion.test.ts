@@ -12,9 +12,12 @@ import { createRandom } from '../support/random.ts';
 import { createTestStorage } from '../support/storage.ts';
 
 const SETTINGS = { INGEST_CHUNK_ROWS: '200', CIRCUIT_OPEN_MS: '200', REQUEST_DEADLINE_MS: '1500' };
+/** The least there may be: some 600 orders first, then 2 400. */
+const SEGMENTED = { ...SETTINGS, INGEST_SEGMENT_BYTES: '131072' };
 
 let databases: TestDatabases;
 let app: IngestionApp;
+let segmented: IngestionApp;
 let users: string[];
 let nextId = 1;
 let nextBatch = 1;
@@ -22,12 +25,14 @@ let nextBatch = 1;
 beforeAll(async () => {
   databases = await createTestDatabases();
   app = createIngestionApp(databases, { settings: SETTINGS });
+  segmented = createIngestionApp(databases, { settings: SEGMENTED });
   users = [0, 1, 2].flatMap((shard) => usersOnShard(app.instance, shard, 20));
   await addUsers(app.instance, users);
 });
 afterEach(() => databases.recover());
 afterAll(async () => {
   await app.instance.database.close();
+  await segmented.instance.database.close();
   await databases.drop();
 });
 
@@ -84,7 +89,7 @@ describe('an ingestion', () => {
     );
   });
 
-  it.each([600, 1_500])(
+  it.each([600, 2_500])(
     'of %i orders counts exactly although every activity runs twice, in any order',
     async (count) => {
       const random = createRandom();
@@ -95,7 +100,7 @@ describe('an ingestion', () => {
         { userId: users[0], amountCents: 0 },
       ];
       await app.takeIn({ ingestionId, body: ndjson(orders) });
-      await app.run(ingestionId, { redeliver: 1, random: () => random.next() });
+      await segmented.run(ingestionId, { redeliver: 1, random: () => random.next() });
       expect(await app.status(ingestionId), `SEED=${random.seed}`).toMatchObject({
         received: count + 51,
         inserted: count + 50,
@@ -119,7 +124,7 @@ describe('an ingestion', () => {
         }
       },
     };
-    const mortal = createIngestionApp(databases, { settings: SETTINGS, probe });
+    const mortal = createIngestionApp(databases, { settings: SEGMENTED, probe });
     const ingestionId = aBatchId();
     await app.takeIn({ ingestionId, body: ndjson(someOrders(3_000)) });
     const run = await mortal.run(ingestionId, { random: () => random.next(), redeliver: 0.2 });
@@ -153,6 +158,28 @@ describe('an ingestion', () => {
       [6, 'validation-failed'],
     ]);
     expect(status?.conflicting).toMatchObject([{ line: 4, code: 'order-conflict' }]);
+  });
+
+  it('tells lines and figures of all segments, and gives each order one id wherever it is cut', async () => {
+    const ingestionId = aBatchId();
+    const orders = someOrders(4_000, { orderId: undefined });
+    const lines = orders.map((order) => JSON.stringify(order));
+    const broken = [3, 1_500, 3_999];
+    for (const line of broken) lines[line - 1] = '{';
+    lines[1_999] = `"${'x'.repeat(70_000)}"`;
+    await app.takeIn({ ingestionId, body: Readable.from([Buffer.from(lines.join('\n'))]) });
+    const before = await allOrders();
+    await segmented.run(ingestionId, { redeliver: 0.5 });
+    const segments = await app.services.blobs.list('ingestions', `${ingestionId}/segments/`, 100);
+    expect(segments.length).toBeGreaterThan(2);
+    const status = await app.status(ingestionId);
+    const figures = { received: 4_000, inserted: 3_996, duplicates: 0, rejected: 4 };
+    expect(status).toMatchObject(figures);
+    expect(status?.rejects.map(({ line }) => line)).toEqual([3, 1_500, 2_000, 3_999]);
+    expect(await allOrders()).toBe(before + 3_996);
+    // Nothing is left of the chunks but what tells of rejects.
+    const left = await app.services.blobs.list('ingestions', `${ingestionId}/try-`, 100);
+    expect(left.every((name) => name.includes('/rejects/'))).toBe(true);
   });
 
   it('follows a bucket that moved after it was planned', async () => {
@@ -256,7 +283,7 @@ describe('an ingestion', () => {
   it('goes on with the other shards while one is stopped, and ends when it is back', async () => {
     const ingestionId = aBatchId();
     const patient = createIngestionApp(databases, {
-      settings: { ...SETTINGS, INGEST_CHUNK_DEADLINE_MS: '1000' },
+      settings: { ...SEGMENTED, INGEST_CHUNK_DEADLINE_MS: '1000' },
     });
     await app.takeIn({ ingestionId, body: ndjson(someOrders(1_500)) });
     await databases.stack.stopShard(2);

@@ -3,6 +3,7 @@ import { isFailure } from '../../src/database/database-error.ts';
 import type { BucketId, ShardId } from '../../src/kernel/ids.ts';
 import type { AmountCents } from '../../src/kernel/money.ts';
 import { createOrderBatchWriter } from '../../src/orders/batch-writer.ts';
+import { rowSetOf } from '../../src/orders/row-set.ts';
 import { bucketOf } from '../../src/sharding/hash.ts';
 import {
   addUsers,
@@ -194,13 +195,13 @@ describe('a bucket that is not where the map says', () => {
     const [moved = 0, stays = 0] = ids(2);
     const rows = [anOrderRow(user, moved), anOrderRow(users[0] ?? '', stays)];
     const key = { ingestionId: 'moved', chunk: '0/0' };
-    const first = await instance.writer.writeChunk(S0, key, rows, DEADLINE);
+    const first = await instance.writer.writeChunk(S0, key, rowSetOf(rows), DEADLINE);
     expect(first).toMatchObject({ inserted: 1, duplicates: 0 });
     expect([...first.refused.entries()]).toEqual([
       [bucket, { kind: 'refused', state: 'gone', movedTo: 1 }],
     ]);
     await setOwnership(instance, 0, { bucket, state: 'owned' });
-    const second = await instance.writer.writeChunk(S0, key, rows, DEADLINE);
+    const second = await instance.writer.writeChunk(S0, key, rowSetOf(rows), DEADLINE);
     expect(second).toMatchObject({ inserted: 1, duplicates: 0 });
     expect([...second.refused.keys()]).toEqual([bucket]);
     await setOwnership(instance, 0, { bucket, state: 'gone', movedTo: 1 });
@@ -210,7 +211,12 @@ describe('a bucket that is not where the map says', () => {
     const { user, bucket } = await aMovingUser();
     await setOwnership(instance, 0, { bucket, state: 'receiving' });
     const key = { ingestionId: 'waits', chunk: '0/0' };
-    const writing = instance.writer.writeChunk(S0, key, [anOrderRow(user, nextId++)], DEADLINE);
+    const writing = instance.writer.writeChunk(
+      S0,
+      key,
+      rowSetOf([anOrderRow(user, nextId++)]),
+      DEADLINE,
+    );
     await new Promise((resolve) => setTimeout(resolve, 300));
     await setOwnership(instance, 0, { bucket, state: 'owned' });
     expect(await writing).toMatchObject({ inserted: 1 });
@@ -230,7 +236,7 @@ describe('a recorded chunk', () => {
   it('is counted once however often it is delivered, also twice at once', async () => {
     const rows = ids(300).map((id, index) => anOrderRow(users[index % 30] ?? '', id));
     const key = { ingestionId: 'again', chunk: '0/1' };
-    const deliver = () => instance.writer.writeChunk(S0, key, rows, DEADLINE);
+    const deliver = () => instance.writer.writeChunk(S0, key, rowSetOf(rows), DEADLINE);
     const outcomes = await Promise.all([deliver(), deliver(), deliver()]);
     outcomes.push(await deliver());
     for (const outcome of outcomes) {
@@ -255,9 +261,9 @@ describe('a recorded chunk', () => {
         },
       });
       for (let run = 0; run < deaths; run++) {
-        await expect(dying.writeChunk(S0, key, rows, DEADLINE)).rejects.toThrow('killed');
+        await expect(dying.writeChunk(S0, key, rowSetOf(rows), DEADLINE)).rejects.toThrow('killed');
       }
-      expect(await dying.writeChunk(S0, key, rows, DEADLINE)).toMatchObject({
+      expect(await dying.writeChunk(S0, key, rowSetOf(rows), DEADLINE)).toMatchObject({
         inserted: 50,
         duplicates: 0,
       });
@@ -268,9 +274,9 @@ describe('a recorded chunk', () => {
     const [late = ''] = usersOnShard(instance, 0, 1, 90_000);
     const rows = [anOrderRow(late, nextId++), anOrderRow(users[0] ?? '', nextId++)];
     const key = { ingestionId: 'late', chunk: '0/0' };
-    const first = await instance.writer.writeChunk(S0, key, rows, DEADLINE);
+    const first = await instance.writer.writeChunk(S0, key, rowSetOf(rows), DEADLINE);
     await addUsers(instance, [late]);
-    const second = await instance.writer.writeChunk(S0, key, rows, DEADLINE);
+    const second = await instance.writer.writeChunk(S0, key, rowSetOf(rows), DEADLINE);
     for (const outcome of [first, second]) {
       expect(outcome).toMatchObject({ inserted: 1, missing: [{ userId: late }] });
     }

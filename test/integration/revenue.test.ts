@@ -79,7 +79,7 @@ describe('the total of a cluster at rest', () => {
     expect(total.perShard).toHaveLength(3);
   });
 
-  test('counts sums beyond 2^53 to the cent', async () => {
+  test('counts a large sum to the cent', async () => {
     await world.addMany({ shard: 0, bucket: 0, orders: 5_000, cents: 2_147_483_647 });
     const total = await totalOf();
     expect(total).toMatchObject(world.expectedTotal());

@@ -17,7 +17,8 @@ import { driveOrchestrator, type BoundActivity } from '../../support/drive-orche
  * completions in any order, activities run twice. Chunks answer like the real ones: the same at every delivery.
  */
 interface Cluster {
-  readonly shards: readonly { readonly shard: number; readonly chunks: number }[];
+  /** Of each segment of the input. */
+  readonly segments: readonly (readonly { readonly shard: number; readonly chunks: number }[])[];
   readonly maxChunks: number;
   readonly maxChunksPerShard: number;
   /** Tries of each chunk that fail for a while. */
@@ -32,8 +33,7 @@ const ROWS = 10;
 function world(cluster: Cluster, options: { away?: number; broken?: string } = {}) {
   const written = new Map<string, number>();
   const tries = new Map<string, number>();
-  const running = { perShard: new Map<number, number>(), most: 0, mostPerShard: 0 };
-  const finished: { counts: Counts; failure: unknown }[] = [];
+  const finished: { received: number; counts: Counts; failure: unknown }[] = [];
   let chunkNumber = 0;
   const results = new Map<string, ChunkResult>();
 
@@ -47,15 +47,12 @@ function world(cluster: Cluster, options: { away?: number; broken?: string } = {
       conflicts: 0,
       rejected: 0,
       ...(moves && {
-        remainder: { shard: (shard + 1) % cluster.shards.length, chunk: `${chunk}-r1` },
+        remainder: { shard: (shard + 1) % shardCount(cluster), chunk: `${chunk}-r1` },
       }),
     };
   };
   const write: BoundActivity = implement(writeChunk, () => async ({ shard, chunk }) => {
-    running.perShard.set(shard, (running.perShard.get(shard) ?? 0) + 1);
-    running.mostPerShard = Math.max(running.mostPerShard, running.perShard.get(shard) ?? 0);
     await Promise.resolve();
-    running.perShard.set(shard, (running.perShard.get(shard) ?? 0) - 1);
     if (chunk === options.broken) throw new PermanentError('not-found', 'gone');
     const tried = (tries.get(chunk) ?? 0) + 1;
     tries.set(chunk, tried);
@@ -71,34 +68,46 @@ function world(cluster: Cluster, options: { away?: number; broken?: string } = {
   const activities = {
     [partitionBatch.name]: implement(
       partitionBatch,
-      () => () =>
-        Promise.resolve({
-          kind: 'planned' as const,
-          prefix: 'p',
-          received: 0,
-          rejected: 2,
-          shards: [...cluster.shards],
-          limits: {
-            maxChunks: cluster.maxChunks,
-            maxChunksPerShard: cluster.maxChunksPerShard,
-            chunkDelayMs: 0,
-            giveUpMs: cluster.giveUpMs,
-          },
-        }),
+      () =>
+        ({ segment, from }) =>
+          Promise.resolve({
+            kind: 'planned' as const,
+            prefix: `p${segment}`,
+            received: 10,
+            rejected: 2,
+            shards: [...(cluster.segments[segment] ?? [])],
+            next:
+              segment + 1 < cluster.segments.length
+                ? { ...from, byte: from.byte + 1, ordinal: from.ordinal + 10 }
+                : null,
+            limits: {
+              maxChunks: cluster.maxChunks,
+              maxChunksPerShard: cluster.maxChunksPerShard,
+              chunkDelayMs: 0,
+              giveUpMs: cluster.giveUpMs,
+            },
+          }),
     ).bind(undefined),
     [writeChunk.name]: write,
-    [finishBatch.name]: implement(finishBatch, () => ({ counts, failure }) => {
-      finished.push({ counts, failure });
+    [finishBatch.name]: implement(finishBatch, () => ({ received, counts, failure }) => {
+      finished.push({ received, counts, failure });
       return Promise.resolve(counts);
     }).bind(undefined),
   };
-  return { activities, written, results, running, finished };
+  return { activities, written, results, tries, finished };
+}
+
+function shardCount({ segments }: Cluster): number {
+  return new Set(segments.flatMap((shards) => shards.map(({ shard }) => shard))).size;
 }
 
 const clusters: fc.Arbitrary<Cluster> = fc.record({
-  shards: fc
-    .array(fc.integer({ min: 1, max: 8 }), { minLength: 1, maxLength: 4 })
-    .map((chunks) => chunks.map((count, shard) => ({ shard, chunks: count }))),
+  segments: fc.array(
+    fc
+      .array(fc.integer({ min: 1, max: 8 }), { minLength: 1, maxLength: 4 })
+      .map((chunks) => chunks.map((count, shard) => ({ shard, chunks: count }))),
+    { minLength: 1, maxLength: 4 },
+  ),
   maxChunks: fc.integer({ min: 1, max: 8 }),
   maxChunksPerShard: fc.integer({ min: 1, max: 3 }),
   failures: fc.integer({ min: 0, max: 2 }),
@@ -124,14 +133,16 @@ describe('an ingestion', () => {
     async () => {
       await fc.assert(
         fc.asyncProperty(clusters, seeds, async (cluster, seed) => {
-          const { activities, written, results } = world(cluster);
+          const { activities, written, results, finished } = world(cluster);
           const result = await driveOrchestrator(
             'ingestion-ingest',
             { ingestionId: 'i' },
             { orchestrations, activities, random: randomOf(seed), redeliver: 0.3 },
           );
-          const planned = cluster.shards.flatMap(({ shard, chunks }) =>
-            Array.from({ length: chunks }, (_, index) => `${shard}/${index}`),
+          const planned = cluster.segments.flatMap((shards, segment) =>
+            shards.flatMap(({ shard, chunks }) =>
+              Array.from({ length: chunks }, (_, index) => `${segment}/${shard}/${index}`),
+            ),
           );
           expect([...written.keys()].filter((chunk) => !chunk.includes('-r')).toSorted()).toEqual(
             planned.toSorted(),
@@ -139,7 +150,11 @@ describe('an ingestion', () => {
           const remainders = [...results.values()].flatMap(({ remainder }) => remainder ?? []);
           expect(remainders.every(({ chunk }) => written.has(chunk))).toBe(true);
           const output = (result.output as { value: Counts }).value;
-          expect(output).toMatchObject({ inserted: planned.length * ROWS, rejected: 2 });
+          expect(output).toMatchObject({
+            inserted: planned.length * ROWS,
+            rejected: 2 * cluster.segments.length,
+          });
+          expect(finished[0]?.received).toBe(10 * cluster.segments.length);
           const perShard = output.perShard.reduce((sum, entry) => sum + entry.inserted, 0);
           expect(perShard).toBe(output.inserted);
         }),
@@ -150,7 +165,7 @@ describe('an ingestion', () => {
 
   it('lets a shard that is away hold up its own chunks only, then tells what was not done', async () => {
     const cluster = {
-      shards: [0, 1, 2].map((shard) => ({ shard, chunks: 4 })),
+      segments: [[0, 1, 2].map((shard) => ({ shard, chunks: 4 }))],
       maxChunks: 8,
       maxChunksPerShard: 2,
       failures: 0,
@@ -168,9 +183,57 @@ describe('an ingestion', () => {
     ]);
   });
 
+  it('cuts on and writes the others while a shard is away, and comes back to it when all is cut', async () => {
+    const cluster = {
+      segments: Array.from({ length: 3 }, () => [0, 1, 2].map((shard) => ({ shard, chunks: 2 }))),
+      maxChunks: 8,
+      maxChunksPerShard: 2,
+      failures: 0,
+      movedEvery: 1_000,
+      giveUpMs: 60_000,
+    };
+    const { activities, finished, tries } = world(cluster, { away: 1 });
+    await driveOrchestrator(
+      'ingestion-ingest',
+      { ingestionId: 'i' },
+      { orchestrations, activities },
+    );
+    expect(finished).toMatchObject([
+      {
+        received: 30,
+        counts: { inserted: 12 * ROWS, rejected: 6 },
+        failure: { code: 'shard-unavailable' },
+      },
+    ]);
+    // Each of its chunks was tried at least once more when nothing else was left to do.
+    expect([...tries].filter(([chunk]) => chunk.includes('/1/')).every(([, n]) => n > 1)).toBe(
+      true,
+    );
+  });
+
+  it('begins a new history after a number of segments', async () => {
+    const cluster = {
+      segments: Array.from({ length: 40 }, () => [{ shard: 0, chunks: 1 }]),
+      maxChunks: 2,
+      maxChunksPerShard: 2,
+      failures: 0,
+      movedEvery: 1_000,
+      giveUpMs: 60_000,
+    };
+    const { activities, finished } = world(cluster);
+    const result = await driveOrchestrator(
+      'ingestion-ingest',
+      { ingestionId: 'i' },
+      { orchestrations, activities },
+    );
+    expect(finished).toMatchObject([{ received: 400, counts: { inserted: 40 * ROWS } }]);
+    // 41 steps in histories of 16, and a lane for each segment.
+    expect(result.executions).toBe(3 + 40);
+  });
+
   it('lets the others pass also where shards share a lane', async () => {
     const cluster = {
-      shards: [0, 1, 2].map((shard) => ({ shard, chunks: 4 })),
+      segments: [[0, 1, 2].map((shard) => ({ shard, chunks: 4 }))],
       maxChunks: 1,
       maxChunksPerShard: 2,
       failures: 0,
@@ -191,14 +254,14 @@ describe('an ingestion', () => {
 
   it('ends with what was written when a chunk can never be', async () => {
     const cluster = {
-      shards: [{ shard: 0, chunks: 3 }],
+      segments: [[{ shard: 0, chunks: 3 }]],
       maxChunks: 1,
       maxChunksPerShard: 1,
       failures: 0,
       movedEvery: 1_000,
       giveUpMs: 60_000,
     };
-    const { activities, finished } = world(cluster, { broken: '0/1' });
+    const { activities, finished } = world(cluster, { broken: '0/0/1' });
     const result = await driveOrchestrator(
       'ingestion-ingest',
       { ingestionId: 'i' },
@@ -212,9 +275,9 @@ describe('an ingestion', () => {
 
   it('begins a new history after a number of chunks, so that no history grows with the batch', async () => {
     const cluster = {
-      shards: [{ shard: 0, chunks: 110 }],
-      maxChunks: 2,
-      maxChunksPerShard: 2,
+      segments: [[{ shard: 0, chunks: 110 }]],
+      maxChunks: 1,
+      maxChunksPerShard: 1,
       failures: 0,
       movedEvery: 1_000,
       giveUpMs: 60_000,
@@ -229,7 +292,9 @@ describe('an ingestion', () => {
     expect(result.executions).toBe(4);
     // 110 chunks of 2 000 orders make 220 000: 12 KB per 1 000 (DESIGN 8).
     expect(result.historyBytes / 220).toBeLessThan(12 * 1024);
-    expect(result.statuses.get('i:0')).toMatchObject({ chunksDone: 110 });
+    expect(result.statuses.get('root:1:0') ?? result.statuses.get('i:1:0')).toMatchObject({
+      chunksDone: 110,
+    });
   });
 });
 

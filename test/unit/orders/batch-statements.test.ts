@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { assertOwned, assertUsersExist } from '../../../src/orders/batch-statements.ts';
+import { rowSetOf } from '../../../src/orders/row-set.ts';
 import { assertGone, assertReceiving } from '../../../src/rebalancing/move-statements.ts';
 import type { BucketId } from '../../../src/kernel/ids.ts';
 import { anOrderRow } from '../../support/batch-orders.ts';
@@ -8,7 +9,7 @@ import { anOrderRow } from '../../support/batch-orders.ts';
 test('what is asserted has the same column whatever its values', () => {
   const statements = [
     assertOwned([1 as BucketId, 2 as BucketId]),
-    assertUsersExist([anOrderRow('1', 1)]),
+    assertUsersExist(rowSetOf([anOrderRow('1', 1)])),
     assertReceiving(7, "'token'"),
     assertGone(7, 3),
   ];
